@@ -1,0 +1,355 @@
+"""What two or more notebooks of the series share.
+
+Every function that carries an idea is first built in the open, in the notebook that its docstring names; here it
+also checks its input. Suffixes list the axes: N data, K components, T steps, F frames. Data and means are in the
+unit of the x axis, densities in one over that unit, log-densities and losses in nats.
+"""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import torch
+from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy.stats import norm
+
+BLUE, RED, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666"  # each over 3:1 on white
+FIGURE_STYLE = {
+    "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]),
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 12, "axes.titlelocation": "left",
+    "figure.figsize": (8, 3.6), "figure.dpi": 100, "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans", "legend.frameon": False, "lines.linewidth": 2,
+}
+
+
+def _array(name, value):
+    """A float64 NumPy copy of a tensor, list or array; ValueError when it is empty or not finite."""
+    value = value.detach() if isinstance(value, torch.Tensor) else value
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold numbers: {error}") from None
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite and not empty, got {value!r}")
+    return array
+
+
+def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
+    """The three parameters as float64 arrays of one length K, checked."""
+    μ_K, σ_K, π_K = _array("μ_K", μ_K), _array("σ_K", σ_K), _array("π_K", π_K)
+    if not μ_K.shape == σ_K.shape == π_K.shape or μ_K.ndim != 1:
+        raise ValueError(f"μ_K, σ_K and π_K must share one shape (K,), got {μ_K.shape}, {σ_K.shape}, {π_K.shape}")
+    if (σ_K <= 0).any():
+        raise ValueError(f"σ_K must be positive, got {σ_K}")
+    if (π_K < 0).any():
+        raise ValueError(f"π_K must not be negative, got {π_K}")
+    if weights_sum_to_one and abs(π_K.sum() - 1) > 1e-6:
+        raise ValueError(f"π_K must sum to one, got {π_K} with sum {π_K.sum():.6g}")
+    return μ_K, σ_K, π_K
+
+
+def sample_gmm(N, μ_K, σ_K, π_K, seed):
+    """Draw N points from a mixture: first a component for each, then a normal draw from it.
+
+    N: how many points, a positive integer. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. seed: an integer.
+    Returns x_N, (N,) float64 in the unit of μ_K.
+    Raises ValueError for an N below one, σ_K not positive, π_K negative or not summing to one, lengths that differ.
+    Built in notebook 01.
+    """
+    μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K)
+    if isinstance(N, bool) or not isinstance(N, (int, np.integer)) or N < 1:
+        raise ValueError(f"N must be a positive integer, got {N!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
+    rng = np.random.default_rng(seed)
+    z_N = rng.choice(len(π_K), size=N, p=π_K)
+    return rng.normal(μ_K[z_N], σ_K[z_N])
+
+
+def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
+    """The density of a mixture, by scipy.stats.norm.
+
+    x_N: (N,) points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. weights_sum_to_one=False allows the
+    weights of a fit that is under way; the area under the curve is then their sum.
+    Returns p_N, (N,) in one over the unit of x_N.
+    Raises ValueError for σ_K not positive, π_K negative or (unless allowed) not summing to one, lengths that differ.
+    Built in notebook 01.
+    """
+    x_N = _array("x_N", x_N)
+    if x_N.ndim != 1:
+        raise ValueError(f"x_N must have the shape (N,), got {x_N.shape}")
+    μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K, weights_sum_to_one)
+    return norm.pdf(x_N[:, None], μ_K, σ_K) @ π_K
+
+
+def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
+    """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
+
+    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: the axes, by default the current ones.
+    line: colour, label and so on, for ax.plot. Returns the list with the one line drawn, as ax.plot does.
+    Raises ValueError as gmm_density does.
+    Built in notebook 01.
+    """
+    x_N = np.linspace(-10, 10, 500)
+    p_N = gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one)
+    return (plt.gca() if ax is None else ax).plot(x_N, p_N, **line)
+
+
+def gmm_log_density(x_N, μ_K, σ_K, π_K):
+    """The log-density of a mixture, differentiable, by logsumexp over the components.
+
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; only the square enters, so
+    the sign is free, as in the post of 2017), weights (not negative; they need not sum to one).
+    Returns log_p_N, (N,) tensor in nats.
+    Raises ValueError for something else than tensors, shapes that do not fit, a σ of zero, a negative weight, NaN.
+    Built in notebook 03.
+    """
+    for name, value in {"x_N": x_N, "μ_K": μ_K, "σ_K": σ_K, "π_K": π_K}.items():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise ValueError(f"{name} must be a floating point tensor, got {type(value).__name__}")
+        if value.ndim != 1 or value.numel() == 0 or value.isnan().any():
+            raise ValueError(f"{name} must have one axis, not be empty and hold no NaN, got {value}")
+    if not μ_K.shape == σ_K.shape == π_K.shape:
+        raise ValueError(f"μ_K, σ_K and π_K differ in length: {len(μ_K)}, {len(σ_K)}, {len(π_K)}")
+    if (σ_K == 0).any() or (π_K < 0).any():
+        raise ValueError(f"σ_K must not be zero and π_K not negative, got {σ_K} and {π_K}")
+    log_normal_NK = -0.5 * torch.log(2 * torch.pi * σ_K**2) - 0.5 * (x_N[:, None] - μ_K) ** 2 / σ_K**2
+    return torch.logsumexp(torch.log(π_K) + log_normal_NK, dim=1)
+
+
+def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
+    """The update loop of the post of 2017: minus the mean log-likelihood plus |1 - sum(π)|, stepped down by hand.
+
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start; they are not changed. steps: how many steps T, at least
+    one. lr: the length of a step as a multiple of the gradient, positive.
+    Returns a dict of NumPy arrays, one row a step, taken before the step: "loss_T", "μ_TK", "σ_TK", "π_TK".
+    Raises ValueError for bad steps or lr, and as gmm_log_density does.
+    Built in notebook 04.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    if not 0 < lr < np.inf:
+        raise ValueError(f"lr must be positive and finite, got {lr!r}")
+    gmm_log_density(x_N, μ_K, σ_K, π_K)  # complains about a bad start, before anything is copied
+    μ_K, σ_K, π_K = (start_K.detach().clone().requires_grad_() for start_K in (μ_K, σ_K, π_K))
+    history = {"loss_T": [], "μ_TK": [], "σ_TK": [], "π_TK": []}
+    for _ in range(steps):
+        loss = -gmm_log_density(x_N, μ_K, σ_K, π_K).mean() + torch.abs(1 - π_K.sum())
+        loss.backward()
+        for name, value in zip(history, (loss, μ_K, σ_K, π_K), strict=True):
+            history[name].append(value.detach().numpy().copy())
+        with torch.no_grad():
+            for parameter_K in (μ_K, σ_K, π_K):
+                parameter_K -= lr * parameter_K.grad
+                parameter_K.grad.zero_()
+            π_K.abs_()
+    return {name: np.array(rows) for name, rows in history.items()}
+
+
+def graph_edges(root, names=None):
+    """Walk an autograd graph from its end to its leaves.
+
+    root: a tensor with a grad_fn. names: {name: leaf tensor}, to label the leaves.
+    Returns a list of (node, label, next node, its label), nodes named by number in the order of the walk.
+    Raises ValueError for a tensor without a grad_fn.
+    Built in notebook 02.
+    """
+    if not isinstance(root, torch.Tensor) or root.grad_fn is None:
+        raise ValueError("root must be a tensor with a grad_fn: the result of an operation on a tensor that requires grad")
+    name_of = {id(leaf): name for name, leaf in (names or {}).items()}
+
+    def label(node):
+        leaf = getattr(node, "variable", None)
+        return name_of.get(id(leaf), "leaf") if leaf is not None else node.name().split("Backward")[0]
+
+    number, edges, to_visit = {root.grad_fn: 0}, [], [root.grad_fn]
+    while to_visit:
+        node = to_visit.pop(0)
+        for child, _ in node.next_functions:
+            if child is not None:
+                if child not in number:
+                    number[child] = len(number)
+                    to_visit.append(child)
+                edges.append((number[node], label(node), number[child], label(child)))
+    return edges
+
+
+def places(graph):
+    """Where to draw the nodes of an autograd graph: one row below the lowest node above, ordered by the leaves below.
+
+    graph: a networkx DiGraph without cycles. Returns {node: (x, y)}.
+    Raises ValueError for something else.
+    Plumbing: notebook 02 uses it to draw, and teaches nothing with it.
+    """
+    if not isinstance(graph, nx.DiGraph) or not nx.is_directed_acyclic_graph(graph):
+        raise ValueError("graph must be a networkx DiGraph without cycles")
+    leaves = [node for node in graph if graph.out_degree(node) == 0]
+    column, place = {}, {}
+    for row, nodes in enumerate(nx.topological_generations(graph)):
+        for node in nodes:
+            below = [n for n, leaf in enumerate(leaves) if leaf == node or leaf in nx.descendants(graph, node)]
+            above = [column[parent][0] for parent in graph.predecessors(node)]
+            column[node] = (np.mean(below), np.mean(above or [0]))
+        for n, node in enumerate(sorted(nodes, key=lambda node: (column[node], node))):
+            place[node] = (n - (len(nodes) - 1) / 2, -row)
+    return place
+
+
+def draw_graph(root, ax, names=None):
+    """Draw an autograd graph: operations as boxes, leaves as green boxes at the bottom, arrows as backward() walks.
+
+    root, names: as in graph_edges. ax: the axes to draw into.
+    Returns the networkx graph. Raises ValueError for a tensor without a grad_fn.
+    Built in notebook 02.
+    """
+    graph = nx.DiGraph()
+    for node, label, child, child_label in graph_edges(root, names):
+        graph.add_node(node, label=label)
+        graph.add_node(child, label=child_label)
+        graph.add_edge(node, child)
+    place = places(graph)
+    nx.draw_networkx_edges(graph, place, ax=ax, node_size=900, edge_color=GREY)
+    for node, label in graph.nodes(data="label"):
+        box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLUE if graph.out_degree(node) else GREEN}
+        nx.draw_networkx_labels(graph, place, {node: label}, font_size=10, bbox=box, ax=ax)
+    ax.margins(0.2)
+    ax.set_axis_off()
+    return graph
+
+
+def render_frames(fig, draw, steps):
+    """Draw one picture for each step of a history.
+
+    fig: the figure that draw draws into. draw: a function of one step t. steps: the steps to draw, F of them.
+    Returns frames_F, a list of F pictures, each (height, width, 3) uint8.
+    Raises ValueError for no steps. The figure is closed at the end.
+    Built in notebook 05.
+    """
+    if len(steps) == 0:
+        raise ValueError("steps is empty: there is nothing to draw")
+    canvas, frames_F = FigureCanvasAgg(fig), []
+    canvas.draw()
+    fig.set_layout_engine("none")  # the axes stay where the first drawing has put them
+    for t in steps:
+        draw(t)
+        canvas.draw()
+        frames_F.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    plt.close(fig)
+    return frames_F
+
+
+def _write_picture(path, pictures_F, **how):
+    """Encode into a folder beside path, then move the whole file into place: the old one stays until then."""
+    pictures_F = [np.asarray(picture) for picture in pictures_F]
+    if not pictures_F:
+        raise ValueError("frames_F is empty: there is nothing to write")
+    if len({picture.shape for picture in pictures_F}) > 1 or pictures_F[0].shape[2:] != (3,):
+        raise ValueError("frames_F must share one shape (height, width, 3)")
+    if any(picture.dtype != np.uint8 for picture in pictures_F):
+        raise ValueError("frames_F must be uint8, from 0 to 255")
+    path = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            iio.imwrite(Path(folder) / path.name, np.stack(pictures_F), **how)
+            os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        raise ValueError(f"path: cannot write {path}: {error}") from error
+    return path
+
+
+def write_gif(path, frames_F, fps=10):
+    """Write a GIF that loops for ever.
+
+    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second.
+    Returns the path. Raises ValueError for no frames, frames that differ in shape, an fps that is not positive or
+    over 50 (browsers slow such GIFs down), another ending, or a path that cannot be written; an older file stays whole.
+    Built in notebook 05.
+    """
+    if Path(path).suffix != ".gif":
+        raise ValueError(f"path must end in .gif, got {path}")
+    if not 0 < fps <= 50:
+        raise ValueError(f"fps must be positive and at most 50, got {fps!r}")
+    return _write_picture(path, frames_F, plugin="pillow", duration=round(1000 / fps), loop=0)
+
+
+def write_mp4(path, frames_F, fps=10):
+    """Write an MP4 (H.264), by one encoder thread, so that the same frames give the same bytes.
+
+    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8, height and width even.
+    fps: frames a second. Returns the path.
+    Raises ValueError as write_gif does, and for an odd height or width.
+    Built in notebook 05.
+    """
+    if Path(path).suffix != ".mp4":
+        raise ValueError(f"path must end in .mp4, got {path}")
+    if not 0 < fps < np.inf:
+        raise ValueError(f"fps must be positive, got {fps!r}")
+    if any(size % 2 for picture in frames_F for size in np.shape(picture)[:2]):
+        raise ValueError("frames_F must have an even height and width, as H.264 asks for")
+    exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
+    return _write_picture(path, frames_F, plugin="FFMPEG", fps=fps, codec="libx264", macro_block_size=2,
+                          output_params=exact, ffmpeg_log_level="error")
+
+
+def write_film_strip(path, frames_F, columns=3):
+    """Write pictures side by side as one still PNG, row after row: a moving picture for paper.
+
+    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row; F must
+    be a multiple of it. Returns the path.
+    Raises ValueError as write_gif does, and for F not a multiple of columns.
+    Built in notebook 05.
+    """
+    if Path(path).suffix != ".png":
+        raise ValueError(f"path must end in .png, got {path}")
+    if columns < 1 or len(frames_F) % columns:
+        raise ValueError(f"columns must divide the number of frames, {len(frames_F)}, got {columns!r}")
+    rows = [np.hstack(frames_F[first : first + columns]) for first in range(0, len(frames_F), columns)]
+    return _write_picture(path, [np.vstack(rows)] if rows else [], plugin="pillow")
+
+
+def show_figure(fig, description):
+    """Show a figure with its description below it, and the same text as the picture's alt text.
+
+    fig: a matplotlib figure; it is closed. description: at least one sentence. Raises ValueError for an empty one.
+    Plumbing: the series uses it from notebook 01 on, and teaches nothing with it.
+    """
+    if not isinstance(description, str) or not description.strip():
+        raise ValueError(f"description must say what the figure shows, got {description!r}")
+    file = io.BytesIO()
+    fig.savefig(file, format="png", dpi=100)
+    plt.close(fig)
+    display({"image/png": file.getvalue()}, metadata={"image/png": {"alt": description}}, raw=True)
+    display({"text/markdown": f"*{description}*", "text/plain": description}, raw=True)
+
+
+def check_answer(answer, expected, tolerance=1e-6):
+    """Say whether an exercise's answer is right, and if not, what is wrong with it.
+
+    answer, expected: a number, array or tensor of any shape; an answer of None or ... is "not answered yet".
+    tolerance: the largest difference allowed. Prints one line; returns nothing.
+    Raises ValueError for an expected value that is not finite numbers, or a negative tolerance.
+    Plumbing: the series uses it from notebook 01 on, and teaches nothing with it.
+    """
+    expected = _array("expected", expected)
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance must not be negative, got {tolerance!r}")
+    if answer is None or answer is ...:
+        print("Not answered yet.")
+        return
+    try:
+        answer = _array("your answer", answer)
+    except ValueError as error:
+        print(f"Not correct: {error}.")
+        return
+    if answer.shape != expected.shape:
+        print(f"Wrong shape: yours is {answer.shape}, expected {expected.shape}.")
+    elif (difference := abs(answer - expected).max()) > tolerance:
+        print(f"Not correct: the largest difference is {difference:.4g}.")
+    else:
+        print("Correct.")
