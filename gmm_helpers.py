@@ -1,12 +1,11 @@
 """What two or more notebooks of the series share.
 
 Every function that carries an idea is first built in the open, in the notebook that its docstring names; here it
-also checks its input. Suffixes list the axes: N data, K components, T steps, F frames. Data and means are in the
-unit of the x axis, densities in one over that unit, log-densities and losses in nats.
+also checks its input. Suffixes list the axes: N data, K components, T steps, F frames. Data, means and standard
+deviations are in the unit of the x axis, densities in one over that unit, log-densities and losses in nats.
 """
 
 import io
-import os
 import tempfile
 from pathlib import Path
 
@@ -30,14 +29,19 @@ FIGURE_STYLE = {
 
 def _array(name, value):
     """A float64 NumPy copy of a tensor, list or array; ValueError when it is empty or not finite."""
-    value = value.detach() if isinstance(value, torch.Tensor) else value
     try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.array(value.detach() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must hold numbers: {error}") from None
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite and not empty, got {value!r}")
     return array
+
+
+def _whole(name, value, least):
+    """Complain unless value is an integer (True is none) that is at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
@@ -57,16 +61,14 @@ def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
 def sample_gmm(N, μ_K, σ_K, π_K, seed):
     """Draw N points from a mixture: first a component for each, then a normal draw from it.
 
-    N: how many points, a positive integer. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. seed: an integer.
-    Returns x_N, (N,) float64 in the unit of μ_K.
-    Raises ValueError for an N below one, σ_K not positive, π_K negative or not summing to one, lengths that differ.
+    N: how many points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. seed: an integer, not negative.
+    Returns x_N, (N,) float64. Raises ValueError for an N below one, a bad seed, σ_K not positive, π_K negative or not
+    summing to one, lengths that differ.
     Built in notebook 01.
     """
     μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K)
-    if isinstance(N, bool) or not isinstance(N, (int, np.integer)) or N < 1:
-        raise ValueError(f"N must be a positive integer, got {N!r}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
+    _whole("N", N, least=1)
+    _whole("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     z_N = rng.choice(len(π_K), size=N, p=π_K)
     return rng.normal(μ_K[z_N], σ_K[z_N])
@@ -76,8 +78,7 @@ def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
     """The density of a mixture, by scipy.stats.norm.
 
     x_N: (N,) points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. weights_sum_to_one=False allows the
-    weights of a fit that is under way; the area under the curve is then their sum.
-    Returns p_N, (N,) in one over the unit of x_N.
+    weights of a fit that is under way; the area under the curve is then their sum. Returns p_N, (N,).
     Raises ValueError for σ_K not positive, π_K negative or (unless allowed) not summing to one, lengths that differ.
     Built in notebook 01.
     """
@@ -91,9 +92,8 @@ def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
 def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
     """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
 
-    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: the axes, by default the current ones.
-    line: colour, label and so on, for ax.plot. Returns the list with the one line drawn, as ax.plot does.
-    Raises ValueError as gmm_density does.
+    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: the axes, by default the current ones. line: colour,
+    label and so on. Returns the list with the one line, as ax.plot does. Raises ValueError as gmm_density does.
     Built in notebook 01.
     """
     x_N = np.linspace(-10, 10, 500)
@@ -126,14 +126,12 @@ def gmm_log_density(x_N, μ_K, σ_K, π_K):
 def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
     """The update loop of the post of 2017: minus the mean log-likelihood plus |1 - sum(π)|, stepped down by hand.
 
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start; they are not changed. steps: how many steps T, at least
-    one. lr: the length of a step as a multiple of the gradient, positive.
-    Returns a dict of NumPy arrays, one row a step, taken before the step: "loss_T", "μ_TK", "σ_TK", "π_TK".
-    Raises ValueError for bad steps or lr, and as gmm_log_density does.
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start; they are not changed. steps: how many steps T. lr: the
+    step as a multiple of the gradient. Returns a dict of NumPy arrays, one row a step, taken before the step: "loss_T",
+    "μ_TK", "σ_TK", "π_TK". Raises ValueError for steps below one, lr not positive, and as gmm_log_density does.
     Built in notebook 04.
     """
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    _whole("steps", steps, least=1)
     if not 0 < lr < np.inf:
         raise ValueError(f"lr must be positive and finite, got {lr!r}")
     gmm_log_density(x_N, μ_K, σ_K, π_K)  # complains about a bad start, before anything is copied
@@ -152,40 +150,33 @@ def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
     return {name: np.array(rows) for name, rows in history.items()}
 
 
-def graph_edges(root, names=None):
+def graph_of(root, names=None):
     """Walk an autograd graph from its end to its leaves.
 
-    root: a tensor with a grad_fn. names: {name: leaf tensor}, to label the leaves.
-    Returns a list of (node, label, next node, its label), nodes named by number in the order of the walk.
-    Raises ValueError for a tensor without a grad_fn.
+    root: a tensor with a grad_fn. names: {name: leaf tensor}, to label the leaves. Returns a networkx DiGraph of the
+    nodes, each with a "label". Raises ValueError for a tensor without a grad_fn.
     Built in notebook 02.
     """
     if not isinstance(root, torch.Tensor) or root.grad_fn is None:
-        raise ValueError("root must be a tensor with a grad_fn: the result of an operation on a tensor that requires grad")
-    name_of = {id(leaf): name for name, leaf in (names or {}).items()}
-
-    def label(node):
-        leaf = getattr(node, "variable", None)
-        return name_of.get(id(leaf), "leaf") if leaf is not None else node.name().split("Backward")[0]
-
-    number, edges, to_visit = {root.grad_fn: 0}, [], [root.grad_fn]
+        raise ValueError("root must be a tensor with a grad_fn: the result of a recorded operation")
+    graph, to_visit = nx.DiGraph(), [root.grad_fn]
     while to_visit:
         node = to_visit.pop(0)
+        leaf = getattr(node, "variable", None)
+        name = next((name for name, tensor in (names or {}).items() if tensor is leaf), "leaf")
+        graph.add_node(node, label=node.name().split("Backward")[0] if leaf is None else name)
         for child, _ in node.next_functions:
             if child is not None:
-                if child not in number:
-                    number[child] = len(number)
-                    to_visit.append(child)
-                edges.append((number[node], label(node), number[child], label(child)))
-    return edges
+                to_visit += [] if child in graph else [child]
+                graph.add_edge(node, child)
+    return graph
 
 
 def places(graph):
-    """Where to draw the nodes of an autograd graph: one row below the lowest node above, ordered by the leaves below.
+    """Where to draw the nodes of a graph: one row below the lowest node above, ordered by the leaves below.
 
-    graph: a networkx DiGraph without cycles. Returns {node: (x, y)}.
-    Raises ValueError for something else.
-    Plumbing: notebook 02 uses it to draw, and teaches nothing with it.
+    graph: a networkx DiGraph without cycles. Returns {node: (x, y)}. Raises ValueError for something else.
+    Plumbing: notebook 02 draws with it, and teaches nothing with it.
     """
     if not isinstance(graph, nx.DiGraph) or not nx.is_directed_acyclic_graph(graph):
         raise ValueError("graph must be a networkx DiGraph without cycles")
@@ -196,7 +187,7 @@ def places(graph):
             below = [n for n, leaf in enumerate(leaves) if leaf == node or leaf in nx.descendants(graph, node)]
             above = [column[parent][0] for parent in graph.predecessors(node)]
             column[node] = (np.mean(below), np.mean(above or [0]))
-        for n, node in enumerate(sorted(nodes, key=lambda node: (column[node], node))):
+        for n, node in enumerate(sorted(nodes, key=column.get)):
             place[node] = (n - (len(nodes) - 1) / 2, -row)
     return place
 
@@ -204,15 +195,10 @@ def places(graph):
 def draw_graph(root, ax, names=None):
     """Draw an autograd graph: operations as boxes, leaves as green boxes at the bottom, arrows as backward() walks.
 
-    root, names: as in graph_edges. ax: the axes to draw into.
-    Returns the networkx graph. Raises ValueError for a tensor without a grad_fn.
+    root, names: as in graph_of. ax: the axes. Returns the networkx graph. Raises ValueError as graph_of does.
     Built in notebook 02.
     """
-    graph = nx.DiGraph()
-    for node, label, child, child_label in graph_edges(root, names):
-        graph.add_node(node, label=label)
-        graph.add_node(child, label=child_label)
-        graph.add_edge(node, child)
+    graph = graph_of(root, names)
     place = places(graph)
     nx.draw_networkx_edges(graph, place, ax=ax, node_size=900, edge_color=GREY)
     for node, label in graph.nodes(data="label"):
@@ -226,9 +212,8 @@ def draw_graph(root, ax, names=None):
 def render_frames(fig, draw, steps):
     """Draw one picture for each step of a history.
 
-    fig: the figure that draw draws into. draw: a function of one step t. steps: the steps to draw, F of them.
-    Returns frames_F, a list of F pictures, each (height, width, 3) uint8.
-    Raises ValueError for no steps. The figure is closed at the end.
+    fig: the figure that draw draws into; it is closed. draw: a function of one step t. steps: the F steps to draw.
+    Returns frames_F, a list of F pictures, each (height, width, 3) uint8. Raises ValueError for no steps.
     Built in notebook 05.
     """
     if len(steps) == 0:
@@ -244,80 +229,70 @@ def render_frames(fig, draw, steps):
     return frames_F
 
 
-def _write_picture(path, pictures_F, **how):
-    """Encode into a folder beside path, then move the whole file into place: the old one stays until then."""
-    pictures_F = [np.asarray(picture) for picture in pictures_F]
+def _write(path, ending, pictures_F, how, fps=1):
+    """Encode into a folder beside path, then move the finished file into place: the old one is whole until then."""
+    path, pictures_F = Path(path), [np.asarray(picture) for picture in pictures_F]
+    if path.suffix != ending:
+        raise ValueError(f"path must end in {ending}, got {path}")
+    if not 0 < fps <= 50:
+        raise ValueError(f"fps must be positive and at most 50, got {fps!r}")
     if not pictures_F:
         raise ValueError("frames_F is empty: there is nothing to write")
-    if len({picture.shape for picture in pictures_F}) > 1 or pictures_F[0].shape[2:] != (3,):
-        raise ValueError("frames_F must share one shape (height, width, 3)")
-    if any(picture.dtype != np.uint8 for picture in pictures_F):
-        raise ValueError("frames_F must be uint8, from 0 to 255")
-    path = Path(path)
+    kinds = {(picture.shape, picture.dtype.name) for picture in pictures_F}
+    if len(kinds) > 1 or pictures_F[0].shape[2:] != (3,) or pictures_F[0].dtype != np.uint8:
+        raise ValueError(f"frames_F must be uint8 and share one shape (height, width, 3), got {kinds}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             iio.imwrite(Path(folder) / path.name, np.stack(pictures_F), **how)
-            os.replace(Path(folder) / path.name, path)
+            return Path(folder, path.name).replace(path)
     except OSError as error:
         raise ValueError(f"path: cannot write {path}: {error}") from error
-    return path
 
 
 def write_gif(path, frames_F, fps=10):
     """Write a GIF that loops for ever.
 
-    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second.
-    Returns the path. Raises ValueError for no frames, frames that differ in shape, an fps that is not positive or
-    over 50 (browsers slow such GIFs down), another ending, or a path that cannot be written; an older file stays whole.
+    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second, at most 50
+    (browsers slow faster GIFs down). Returns the path. Raises ValueError for no frames, frames that differ in shape, a
+    bad fps, another ending, or a path that cannot be written; an older file stays whole.
     Built in notebook 05.
     """
-    if Path(path).suffix != ".gif":
-        raise ValueError(f"path must end in .gif, got {path}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"fps must be positive and at most 50, got {fps!r}")
-    return _write_picture(path, frames_F, plugin="pillow", duration=round(1000 / fps), loop=0)
+    return _write(path, ".gif", frames_F, {"plugin": "pillow", "duration": 1000 / (fps or 1), "loop": 0}, fps)
 
 
 def write_mp4(path, frames_F, fps=10):
     """Write an MP4 (H.264), by one encoder thread, so that the same frames give the same bytes.
 
-    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8, height and width even.
-    fps: frames a second. Returns the path.
-    Raises ValueError as write_gif does, and for an odd height or width.
+    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8, height and width even. fps: frames
+    a second. Returns the path. Raises ValueError as write_gif does, and for an odd height or width.
     Built in notebook 05.
     """
-    if Path(path).suffix != ".mp4":
-        raise ValueError(f"path must end in .mp4, got {path}")
-    if not 0 < fps < np.inf:
-        raise ValueError(f"fps must be positive, got {fps!r}")
     if any(size % 2 for picture in frames_F for size in np.shape(picture)[:2]):
         raise ValueError("frames_F must have an even height and width, as H.264 asks for")
     exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
-    return _write_picture(path, frames_F, plugin="FFMPEG", fps=fps, codec="libx264", macro_block_size=2,
-                          output_params=exact, ffmpeg_log_level="error")
+    how = {"plugin": "FFMPEG", "fps": fps, "codec": "libx264", "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    return _write(path, ".mp4", frames_F, how | {"output_params": exact}, fps)
 
 
-def write_film_strip(path, frames_F, columns=3):
+def write_film_strip(path, frames_F, columns=2):
     """Write pictures side by side as one still PNG, row after row: a moving picture for paper.
 
-    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row; F must
-    be a multiple of it. Returns the path.
-    Raises ValueError as write_gif does, and for F not a multiple of columns.
+    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row; F is a
+    multiple of it. Returns the path. Raises ValueError as write_gif does, and for columns that do not divide F.
     Built in notebook 05.
     """
-    if Path(path).suffix != ".png":
-        raise ValueError(f"path must end in .png, got {path}")
-    if columns < 1 or len(frames_F) % columns:
-        raise ValueError(f"columns must divide the number of frames, {len(frames_F)}, got {columns!r}")
+    _whole("columns", columns, least=1)
+    if len(frames_F) % columns or len({np.shape(picture) for picture in frames_F}) > 1:
+        raise ValueError(f"columns must divide the number of frames, {len(frames_F)}, and frames_F share one shape")
     rows = [np.hstack(frames_F[first : first + columns]) for first in range(0, len(frames_F), columns)]
-    return _write_picture(path, [np.vstack(rows)] if rows else [], plugin="pillow")
+    return _write(path, ".png", [np.vstack(rows)] if rows else [], {"plugin": "pillow"})
 
 
 def show_figure(fig, description):
     """Show a figure with its description below it, and the same text as the picture's alt text.
 
-    fig: a matplotlib figure; it is closed. description: at least one sentence. Raises ValueError for an empty one.
-    Plumbing: the series uses it from notebook 01 on, and teaches nothing with it.
+    fig: a matplotlib figure; it is closed. description: a sentence or more. Raises ValueError for an empty one.
+    Plumbing: in use from notebook 01 on.
     """
     if not isinstance(description, str) or not description.strip():
         raise ValueError(f"description must say what the figure shows, got {description!r}")
@@ -331,10 +306,10 @@ def show_figure(fig, description):
 def check_answer(answer, expected, tolerance=1e-6):
     """Say whether an exercise's answer is right, and if not, what is wrong with it.
 
-    answer, expected: a number, array or tensor of any shape; an answer of None or ... is "not answered yet".
-    tolerance: the largest difference allowed. Prints one line; returns nothing.
-    Raises ValueError for an expected value that is not finite numbers, or a negative tolerance.
-    Plumbing: the series uses it from notebook 01 on, and teaches nothing with it.
+    answer, expected: a number, array or tensor of any shape; an answer of None or ... is "not answered yet". tolerance:
+    the largest difference allowed. Prints one line; returns nothing. Raises ValueError for an expected value that is
+    not finite numbers, or a negative tolerance.
+    Plumbing: in use from notebook 01 on.
     """
     expected = _array("expected", expected)
     if not 0 <= tolerance < np.inf:

@@ -166,6 +166,7 @@ def clone(root):
         names = [name for name in answer.split("\0") if name and (root / name).exists()]
     except (OSError, subprocess.CalledProcessError):  # no git here, or no repository: an archive
         names = [file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()]
+        names = [name for name in names if not name.startswith((".venv/", ".pytest_cache/"))]
     folders = {parent.as_posix() for name in names for parent in Path(name).parents}
     return {*names, *folders}
 
