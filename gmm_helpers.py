@@ -1,8 +1,8 @@
 """What two or more notebooks of the series share.
 
-Every function that carries an idea is first built in the open, in the notebook that its docstring names; here it
-also checks its input. Suffixes list the axes: N data, K components, T steps, F frames. Data, means and standard
-deviations are in the unit of the x axis, densities in one over that unit, log-densities and losses in nats.
+A function that carries an idea is first built in the open, in the notebook that its docstring names; here it checks
+its input, too. Suffixes list the axes: N data, K components, T steps, F frames. Data, means and standard deviations
+have the unit of the x axis, densities one over it, log-densities and losses are in nats.
 """
 
 import io
@@ -23,8 +23,7 @@ FIGURE_STYLE = {
     "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]),
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 12, "axes.titlelocation": "left",
     "figure.figsize": (8, 3.6), "figure.dpi": 100, "figure.constrained_layout.use": True,
-    "font.family": "DejaVu Sans", "legend.frameon": False, "lines.linewidth": 2,
-}
+    "font.family": "DejaVu Sans", "legend.frameon": False, "lines.linewidth": 2}
 
 
 def _array(name, value):
@@ -49,10 +48,8 @@ def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
     μ_K, σ_K, π_K = _array("μ_K", μ_K), _array("σ_K", σ_K), _array("π_K", π_K)
     if not μ_K.shape == σ_K.shape == π_K.shape or μ_K.ndim != 1:
         raise ValueError(f"μ_K, σ_K and π_K must share one shape (K,), got {μ_K.shape}, {σ_K.shape}, {π_K.shape}")
-    if (σ_K <= 0).any():
-        raise ValueError(f"σ_K must be positive, got {σ_K}")
-    if (π_K < 0).any():
-        raise ValueError(f"π_K must not be negative, got {π_K}")
+    if (σ_K <= 0).any() or (π_K < 0).any():
+        raise ValueError(f"σ_K must be positive, got {σ_K}; π_K must not be negative, got {π_K}")
     if weights_sum_to_one and abs(π_K.sum() - 1) > 1e-6:
         raise ValueError(f"π_K must sum to one, got {π_K} with sum {π_K.sum():.6g}")
     return μ_K, σ_K, π_K
@@ -63,8 +60,7 @@ def sample_gmm(N, μ_K, σ_K, π_K, seed):
 
     N: how many points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. seed: an integer, not negative.
     Returns x_N, (N,) float64. Raises ValueError for an N below one, a bad seed, σ_K not positive, π_K negative or not
-    summing to one, lengths that differ.
-    Built in notebook 01.
+    summing to one, lengths that differ. Built in notebook 01.
     """
     μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K)
     _whole("N", N, least=1)
@@ -77,15 +73,13 @@ def sample_gmm(N, μ_K, σ_K, π_K, seed):
 def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
     """The density of a mixture, by scipy.stats.norm.
 
-    x_N: (N,) points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. weights_sum_to_one=False allows the
-    weights of a fit that is under way; the area under the curve is then their sum. Returns p_N, (N,).
-    Raises ValueError for σ_K not positive, π_K negative or (unless allowed) not summing to one, lengths that differ.
-    Built in notebook 01.
+    x_N: (N,) points. μ_K, σ_K, π_K: (K,) as in sample_gmm. weights_sum_to_one=False allows the weights of a fit under
+    way; the area under the curve is then their sum. Returns p_N, (N,). Raises ValueError for σ_K not positive, π_K
+    negative or (unless allowed) not summing to one, lengths that differ. Built in notebook 01.
     """
-    x_N = _array("x_N", x_N)
+    x_N, (μ_K, σ_K, π_K) = _array("x_N", x_N), _mixture(μ_K, σ_K, π_K, weights_sum_to_one)
     if x_N.ndim != 1:
         raise ValueError(f"x_N must have the shape (N,), got {x_N.shape}")
-    μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K, weights_sum_to_one)
     return norm.pdf(x_N[:, None], μ_K, σ_K) @ π_K
 
 
@@ -93,28 +87,23 @@ def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
     """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
 
     μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: the axes, by default the current ones. line: colour,
-    label and so on. Returns the list with the one line, as ax.plot does. Raises ValueError as gmm_density does.
-    Built in notebook 01.
+    label ... Returns the line in a list, as ax.plot does. Raises ValueError as gmm_density. Built in notebook 01.
     """
-    x_N = np.linspace(-10, 10, 500)
-    p_N = gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one)
-    return (plt.gca() if ax is None else ax).plot(x_N, p_N, **line)
+    grid_N, ax = np.linspace(-10, 10, 500), ax or plt.gca()
+    return ax.plot(grid_N, gmm_density(grid_N, μ_K, σ_K, π_K, weights_sum_to_one), **line)
 
 
 def gmm_log_density(x_N, μ_K, σ_K, π_K):
     """The log-density of a mixture, differentiable, by logsumexp over the components.
 
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; only the square enters, so
-    the sign is free, as in the post of 2017), weights (not negative; they need not sum to one).
-    Returns log_p_N, (N,) tensor in nats.
-    Raises ValueError for something else than tensors, shapes that do not fit, a σ of zero, a negative weight, NaN.
-    Built in notebook 03.
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; the sign is free, because only
+    the square enters), weights (not negative; the sum is free). Returns log_p_N, (N,) tensor. Raises ValueError for
+    other than tensors, shapes that do not fit, a σ of zero, a negative weight, NaN. Built in notebook 03.
     """
     for name, value in {"x_N": x_N, "μ_K": μ_K, "σ_K": σ_K, "π_K": π_K}.items():
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise ValueError(f"{name} must be a floating point tensor, got {type(value).__name__}")
-        if value.ndim != 1 or value.numel() == 0 or value.isnan().any():
-            raise ValueError(f"{name} must have one axis, not be empty and hold no NaN, got {value}")
+        is_fine = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 1
+        if not is_fine or value.numel() == 0 or value.isnan().any():
+            raise ValueError(f"{name} must be a floating point tensor with one axis, no NaN, not empty, got {value!r}")
     if not μ_K.shape == σ_K.shape == π_K.shape:
         raise ValueError(f"μ_K, σ_K and π_K differ in length: {len(μ_K)}, {len(σ_K)}, {len(π_K)}")
     if (σ_K == 0).any() or (π_K < 0).any():
@@ -126,10 +115,9 @@ def gmm_log_density(x_N, μ_K, σ_K, π_K):
 def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
     """The update loop of the post of 2017: minus the mean log-likelihood plus |1 - sum(π)|, stepped down by hand.
 
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start; they are not changed. steps: how many steps T. lr: the
-    step as a multiple of the gradient. Returns a dict of NumPy arrays, one row a step, taken before the step: "loss_T",
-    "μ_TK", "σ_TK", "π_TK". Raises ValueError for steps below one, lr not positive, and as gmm_log_density does.
-    Built in notebook 04.
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start, left as they are. steps: how many steps T. lr: the step in
+    gradients. Returns a dict of NumPy arrays, a row a step, taken before it: "loss_T", "μ_TK", "σ_TK", "π_TK". Raises
+    ValueError for steps below one, lr not positive, and as gmm_log_density does. Built in notebook 04 (as a loop).
     """
     _whole("steps", steps, least=1)
     if not 0 < lr < np.inf:
@@ -154,8 +142,7 @@ def graph_of(root, names=None):
     """Walk an autograd graph from its end to its leaves.
 
     root: a tensor with a grad_fn. names: {name: leaf tensor}, to label the leaves. Returns a networkx DiGraph of the
-    nodes, each with a "label". Raises ValueError for a tensor without a grad_fn.
-    Built in notebook 02.
+    nodes, each with a "label". Raises ValueError for a tensor without a grad_fn. Built in notebook 02.
     """
     if not isinstance(root, torch.Tensor) or root.grad_fn is None:
         raise ValueError("root must be a tensor with a grad_fn: the result of a recorded operation")
@@ -165,18 +152,16 @@ def graph_of(root, names=None):
         leaf = getattr(node, "variable", None)
         name = next((name for name, tensor in (names or {}).items() if tensor is leaf), "leaf")
         graph.add_node(node, label=node.name().split("Backward")[0] if leaf is None else name)
-        for child, _ in node.next_functions:
-            if child is not None:
-                to_visit += [] if child in graph else [child]
-                graph.add_edge(node, child)
+        for child in (child for child, _ in node.next_functions if child is not None):
+            to_visit += [] if child in graph else [child]
+            graph.add_edge(node, child)
     return graph
 
 
 def places(graph):
     """Where to draw the nodes of a graph: one row below the lowest node above, ordered by the leaves below.
 
-    graph: a networkx DiGraph without cycles. Returns {node: (x, y)}. Raises ValueError for something else.
-    Plumbing: notebook 02 draws with it, and teaches nothing with it.
+    graph: a networkx DiGraph. Returns {node: (x, y)}. Raises ValueError for other graphs, and for cycles. Plumbing.
     """
     if not isinstance(graph, nx.DiGraph) or not nx.is_directed_acyclic_graph(graph):
         raise ValueError("graph must be a networkx DiGraph without cycles")
@@ -195,8 +180,7 @@ def places(graph):
 def draw_graph(root, ax, names=None):
     """Draw an autograd graph: operations as boxes, leaves as green boxes at the bottom, arrows as backward() walks.
 
-    root, names: as in graph_of. ax: the axes. Returns the networkx graph. Raises ValueError as graph_of does.
-    Built in notebook 02.
+    root, names: as in graph_of. ax: axes. Returns the graph. Raises ValueError as graph_of does. Built in notebook 02.
     """
     graph = graph_of(root, names)
     place = places(graph)
@@ -212,9 +196,8 @@ def draw_graph(root, ax, names=None):
 def render_frames(fig, draw, steps):
     """Draw one picture for each step of a history.
 
-    fig: the figure that draw draws into; it is closed. draw: a function of one step t. steps: the F steps to draw.
-    Returns frames_F, a list of F pictures, each (height, width, 3) uint8. Raises ValueError for no steps.
-    Built in notebook 05.
+    fig: the figure that draw draws into; it is closed. draw: a function of one step t. steps: the F steps. Returns
+    frames_F, F pictures, each (height, width, 3) uint8. Raises ValueError for no steps. Built in notebook 05.
     """
     if len(steps) == 0:
         raise ValueError("steps is empty: there is nothing to draw")
@@ -232,15 +215,11 @@ def render_frames(fig, draw, steps):
 def _write(path, ending, pictures_F, how, fps=1):
     """Encode into a folder beside path, then move the finished file into place: the old one is whole until then."""
     path, pictures_F = Path(path), [np.asarray(picture) for picture in pictures_F]
-    if path.suffix != ending:
-        raise ValueError(f"path must end in {ending}, got {path}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"fps must be positive and at most 50, got {fps!r}")
-    if not pictures_F:
-        raise ValueError("frames_F is empty: there is nothing to write")
     kinds = {(picture.shape, picture.dtype.name) for picture in pictures_F}
-    if len(kinds) > 1 or pictures_F[0].shape[2:] != (3,) or pictures_F[0].dtype != np.uint8:
-        raise ValueError(f"frames_F must be uint8 and share one shape (height, width, 3), got {kinds}")
+    if path.suffix != ending or not 0 < fps <= 50:
+        raise ValueError(f"path must end in {ending}, and fps lie between 0 and 50, got {path} and {fps!r}")
+    if len(kinds) != 1 or pictures_F[0].shape[2:] != (3,) or pictures_F[0].dtype != np.uint8:
+        raise ValueError(f"frames_F must be uint8 of one shape (height, width, 3), got {kinds or 'an empty list'}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             iio.imwrite(Path(folder) / path.name, np.stack(pictures_F), **how)
@@ -252,52 +231,48 @@ def _write(path, ending, pictures_F, how, fps=1):
 def write_gif(path, frames_F, fps=10):
     """Write a GIF that loops for ever.
 
-    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second, at most 50
-    (browsers slow faster GIFs down). Returns the path. Raises ValueError for no frames, frames that differ in shape, a
-    bad fps, another ending, or a path that cannot be written; an older file stays whole.
-    Built in notebook 05.
+    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second, at most 50:
+    browsers slow faster ones down. Returns the path. Raises ValueError for no frames, frames that differ, a bad fps or
+    ending, a path that cannot be written; then an older file stays whole. Built in notebook 05.
     """
-    return _write(path, ".gif", frames_F, {"plugin": "pillow", "duration": 1000 / (fps or 1), "loop": 0}, fps)
+    how = {"plugin": "pillow", "duration": 10 * round(100 / (fps or 1)), "loop": 0}  # a GIF counts in 10 ms
+    return _write(path, ".gif", frames_F, how, fps)
 
 
 def write_mp4(path, frames_F, fps=10):
     """Write an MP4 (H.264), by one encoder thread, so that the same frames give the same bytes.
 
-    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8, height and width even. fps: frames
-    a second. Returns the path. Raises ValueError as write_gif does, and for an odd height or width.
-    Built in notebook 05.
+    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8. fps: as in write_gif. Returns the
+    path. Raises ValueError as write_gif does, and for an odd height or width. Built in notebook 05.
     """
     if any(size % 2 for picture in frames_F for size in np.shape(picture)[:2]):
         raise ValueError("frames_F must have an even height and width, as H.264 asks for")
-    exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
-    how = {"plugin": "FFMPEG", "fps": fps, "codec": "libx264", "macro_block_size": 2, "ffmpeg_log_level": "error"}
-    return _write(path, ".mp4", frames_F, how | {"output_params": exact}, fps)
+    exact = "-threads 1 -x264-params cpu-independent=1 -fflags +bitexact -flags:v +bitexact -map_metadata -1".split()
+    how = {"plugin": "FFMPEG", "codec": "libx264", "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    return _write(path, ".mp4", frames_F, how | {"fps": fps, "output_params": exact}, fps)
 
 
 def write_film_strip(path, frames_F, columns=2):
     """Write pictures side by side as one still PNG, row after row: a moving picture for paper.
 
-    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row; F is a
-    multiple of it. Returns the path. Raises ValueError as write_gif does, and for columns that do not divide F.
-    Built in notebook 05.
+    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row.
+    Returns the path. Raises ValueError as write_gif does, and for columns that do not divide F. Built in notebook 05.
     """
     _whole("columns", columns, least=1)
     if len(frames_F) % columns or len({np.shape(picture) for picture in frames_F}) > 1:
         raise ValueError(f"columns must divide the number of frames, {len(frames_F)}, and frames_F share one shape")
-    rows = [np.hstack(frames_F[first : first + columns]) for first in range(0, len(frames_F), columns)]
+    rows = [np.hstack(frames_F[n : n + columns]) for n in range(0, len(frames_F), columns)]
     return _write(path, ".png", [np.vstack(rows)] if rows else [], {"plugin": "pillow"})
 
 
 def show_figure(fig, description):
     """Show a figure with its description below it, and the same text as the picture's alt text.
 
-    fig: a matplotlib figure; it is closed. description: a sentence or more. Raises ValueError for an empty one.
-    Plumbing: in use from notebook 01 on.
+    fig: a matplotlib figure; it is closed. description: a sentence. Raises ValueError for an empty one. Plumbing.
     """
     if not isinstance(description, str) or not description.strip():
         raise ValueError(f"description must say what the figure shows, got {description!r}")
-    file = io.BytesIO()
-    fig.savefig(file, format="png", dpi=100)
+    fig.savefig(file := io.BytesIO(), format="png", dpi=100)
     plt.close(fig)
     display({"image/png": file.getvalue()}, metadata={"image/png": {"alt": description}}, raw=True)
     display({"text/markdown": f"*{description}*", "text/plain": description}, raw=True)
@@ -308,23 +283,18 @@ def check_answer(answer, expected, tolerance=1e-6):
 
     answer, expected: a number, array or tensor of any shape; an answer of None or ... is "not answered yet". tolerance:
     the largest difference allowed. Prints one line; returns nothing. Raises ValueError for an expected value that is
-    not finite numbers, or a negative tolerance.
-    Plumbing: in use from notebook 01 on.
+    not finite numbers, or a negative tolerance. Plumbing.
     """
-    expected = _array("expected", expected)
-    if not 0 <= tolerance < np.inf:
+    expected, tolerance = _array("expected", expected), _array("tolerance", tolerance)
+    if tolerance < 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance!r}")
     if answer is None or answer is ...:
-        print("Not answered yet.")
-        return
+        return print("Not answered yet.")
     try:
         answer = _array("your answer", answer)
     except ValueError as error:
-        print(f"Not correct: {error}.")
-        return
+        return print(f"Not correct: {error}.")
     if answer.shape != expected.shape:
-        print(f"Wrong shape: yours is {answer.shape}, expected {expected.shape}.")
-    elif (difference := abs(answer - expected).max()) > tolerance:
-        print(f"Not correct: the largest difference is {difference:.4g}.")
-    else:
-        print("Correct.")
+        return print(f"Wrong shape: yours is {answer.shape}, expected {expected.shape}.")
+    difference = abs(answer - expected).max()
+    print("Correct." if difference <= tolerance else f"Not correct: the largest difference is {difference:.4g}.")
