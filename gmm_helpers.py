@@ -188,7 +188,7 @@ def draw_graph(root, ax, names=None):
     for node, label in graph.nodes(data="label"):
         box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLUE if graph.out_degree(node) else GREEN}
         nx.draw_networkx_labels(graph, place, {node: label}, font_size=10, bbox=box, ax=ax)
-    ax.margins(0.2)
+    ax.margins(0.2, 0.08)
     ax.set_axis_off()
     return graph
 
@@ -225,7 +225,7 @@ def _write(path, ending, pictures_F, how, fps=1):
             iio.imwrite(Path(folder) / path.name, np.stack(pictures_F), **how)
             return Path(folder, path.name).replace(path)
     except OSError as error:
-        raise ValueError(f"path: cannot write {path}: {error}") from error
+        raise ValueError(f"path: cannot write {path.as_posix()}: {error}") from error
 
 
 def write_gif(path, frames_F, fps=10):
