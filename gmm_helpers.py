@@ -29,12 +29,12 @@ FIGURE_STYLE = {
 def _array(name, value):
     """A float64 NumPy copy of a tensor, list or array; ValueError when it is empty or not finite."""
     try:
-        array = np.array(value.detach() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
+        array = np.array(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must hold numbers: {error}") from None
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite and not empty, got {value!r}")
-    return array
+    if array.dtype.kind not in "biuf" or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold numbers, be finite and not empty, got {value!r}")
+    return array.astype(np.float64)
 
 
 def _whole(name, value, least):
@@ -66,7 +66,7 @@ def sample_gmm(N, μ_K, σ_K, π_K, seed):
     _whole("N", N, least=1)
     _whole("seed", seed, least=0)
     rng = np.random.default_rng(seed)
-    z_N = rng.choice(len(π_K), size=N, p=π_K)
+    z_N = rng.choice(len(π_K), size=N, p=π_K / π_K.sum())
     return rng.normal(μ_K[z_N], σ_K[z_N])
 
 
@@ -235,7 +235,7 @@ def write_gif(path, frames_F, fps=10):
     browsers slow faster ones down. Returns the path. Raises ValueError for no frames, frames that differ, a bad fps or
     ending, a path that cannot be written; then an older file stays whole. Built in notebook 05.
     """
-    how = {"plugin": "pillow", "duration": 10 * round(100 / (fps or 1)), "loop": 0}  # a GIF counts in 10 ms
+    how = {"plugin": "pillow", "duration": 10 * round(100 / fps) if fps > 0 else 0, "loop": 0}  # it counts in 10 ms
     return _write(path, ".gif", frames_F, how, fps)
 
 

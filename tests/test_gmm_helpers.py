@@ -399,12 +399,14 @@ NOT_TENSORS = [0.5, 0.5], np.array([0.5, 0.5]), 0.5, None
 OTHER_TENSORS = [1, 1], [True, True], [1j, 1j], 0.5, [[0.5, 0.5]], [], [0.5, np.nan]
 
 
-@pytest.mark.parametrize("name", ["x_N", "μ_K", "σ_K", "π_K"])
+@pytest.mark.parametrize("call", [gmm_log_density, descend])
 @pytest.mark.parametrize("value", [*NOT_TENSORS, *map(torch.tensor, OTHER_TENSORS)], ids=repr)
-def test_other_than_tensors_of_one_axis_are_refused(name, value):
+def test_other_than_tensors_of_one_axis_are_refused(call, value):
     arguments = dict(zip(("x_N", "μ_K", "σ_K", "π_K"), tensors([0.0, 1.0], *POST), strict=True))
-    with pytest.raises(ValueError, match=f"{name} must be a floating point tensor with one axis, no NaN, not empty"):
-        gmm_log_density(**arguments | {name: value})
+    for name in arguments:
+        says = f"{name} must be a floating point tensor with one axis, no NaN, not empty"
+        with pytest.raises(ValueError, match=says):
+            call(**arguments | {name: value})
 
 
 BAD_STARTS = [
@@ -668,24 +670,24 @@ def test_drawing_shows_every_node_and_every_arrow(expression):
 
 
 def test_frames_show_what_was_drawn():
-    """Each frame is its own copy, pixel for pixel what savefig writes at that moment."""
-    fig, ax = plt.subplots(figsize=(2.1, 1.3), dpi=100)
-    (line,) = ax.plot([0, 1], [0, 1])
-    drawn, expected_F = [], []
+    """Each frame is its own copy, pixel for pixel what savefig writes of such a figure."""
 
-    def draw(t):
-        drawn.append(t)
+    def figure():
+        fig, ax = plt.subplots(figsize=(2.1, 1.3), dpi=100)
+        return fig, *ax.plot([0, 1], [0, 1])
+
+    def by_savefig(t):
+        fig, line = figure()
         line.set_ydata([t, 1 - t])
-        file = io.BytesIO()
-        fig.savefig(file, format="png", dpi=100)
-        expected_F.append(np.asarray(Image.open(file).convert("RGB")))
+        fig.savefig(file := io.BytesIO(), format="png")
+        return np.asarray(Image.open(file).convert("RGB"))
 
+    fig, line = figure()
     steps = np.array([0.0, 0.5, 1.0, 0.5])
-    frames_F = render_frames(fig, draw, steps)
-    assert drawn == list(steps) and type(frames_F) is list
-    assert not plt.fignum_exists(fig.number)
+    frames_F = render_frames(fig, lambda t: line.set_ydata([t, 1 - t]), steps)
+    assert type(frames_F) is list and not plt.fignum_exists(fig.number)
+    np.testing.assert_array_equal(frames_F, [by_savefig(t) for t in steps])
     assert all(frame.shape == (130, 210, 3) and frame.dtype == np.uint8 for frame in frames_F)
-    np.testing.assert_array_equal(frames_F, expected_F)
     assert len({frame.tobytes() for frame in frames_F}) == 3
     assert not any(np.shares_memory(frames_F[0], frame) for frame in frames_F[1:])
     frames_F[0][:] = 0  # it may be written to
