@@ -20,21 +20,21 @@ from scipy.stats import norm
 
 BLUE, RED, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666"  # each over 3:1 on white
 FIGURE_STYLE = {
-    "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]),
-    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 12, "axes.titlelocation": "left",
-    "figure.figsize": (8, 3.6), "figure.dpi": 100, "figure.constrained_layout.use": True,
-    "font.family": "DejaVu Sans", "legend.frameon": False, "lines.linewidth": 2}
+    "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]), "axes.spines.top": False,
+    "axes.spines.right": False, "lines.linewidth": 2, "axes.titlelocation": "left", "figure.figsize": (8, 3.6),
+    "figure.dpi": 100, "figure.constrained_layout.use": True, "font.family": "DejaVu Sans", "legend.frameon": False}
 
 
 def _array(name, value):
     """A float64 NumPy copy of a tensor, list or array; ValueError when it is empty or not finite."""
     try:
         array = np.array(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
+        array = array.astype(np.float64, casting="same_kind")  # not from text, not from complex numbers
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must hold numbers: {error}") from None
-    if array.dtype.kind not in "biuf" or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must hold numbers, be finite and not empty, got {value!r}")
-    return array.astype(np.float64)
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite and not empty, got {value!r}")
+    return array
 
 
 def _whole(name, value, least):
