@@ -120,8 +120,8 @@ def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
     ValueError for steps below one, lr not positive, and as gmm_log_density does. Built in notebook 04 (as a loop).
     """
     _whole("steps", steps, least=1)
-    if not 0 < lr < np.inf:
-        raise ValueError(f"lr must be positive and finite, got {lr!r}")
+    if (lr := float(_array("lr", lr))) <= 0:
+        raise ValueError(f"lr must be positive, got {lr!r}")
     gmm_log_density(x_N, μ_K, σ_K, π_K)  # complains about a bad start, before anything is copied
     μ_K, σ_K, π_K = (start_K.detach().clone().requires_grad_() for start_K in (μ_K, σ_K, π_K))
     history = {"loss_T": [], "μ_TK": [], "σ_TK": [], "π_TK": []}
@@ -216,8 +216,8 @@ def _write(path, ending, pictures_F, how, fps=1):
     """Encode into a folder beside path, then move the finished file into place: the old one is whole until then."""
     path, pictures_F = Path(path), [np.asarray(picture) for picture in pictures_F]
     kinds = {(picture.shape, picture.dtype.name) for picture in pictures_F}
-    if path.suffix != ending or not 0 < fps <= 50:
-        raise ValueError(f"path must end in {ending}, and fps lie between 0 and 50, got {path} and {fps!r}")
+    if path.suffix != ending or not 0.002 <= _array("fps", fps) <= 50:
+        raise ValueError(f"path must end in {ending}, and fps lie between 0.002 and 50, got {path} and {fps!r}")
     if len(kinds) != 1 or pictures_F[0].shape[2:] != (3,) or pictures_F[0].dtype != np.uint8:
         raise ValueError(f"frames_F must be uint8 of one shape (height, width, 3), got {kinds or 'an empty list'}")
     try:
@@ -235,7 +235,7 @@ def write_gif(path, frames_F, fps=10):
     browsers slow faster ones down. Returns the path. Raises ValueError for no frames, frames that differ, a bad fps or
     ending, a path that cannot be written; then an older file stays whole. Built in notebook 05.
     """
-    how = {"plugin": "pillow", "duration": 10 * round(100 / fps) if fps > 0 else 0, "loop": 0}  # it counts in 10 ms
+    how = {"plugin": "pillow", "duration": 10 * round(100 / max(_array("fps", fps), 0.002)), "loop": 0}  # 10 ms
     return _write(path, ".gif", frames_F, how, fps)
 
 
