@@ -547,7 +547,7 @@ def test_bad_numbers_of_steps_are_refused(steps):
 
 @pytest.mark.parametrize("lr", [0, -0.05, np.nan, np.inf, "a", None])
 def test_bad_learning_rates_are_refused(lr):
-    with pytest.raises(ValueError, match="lr must (be positive|be finite|hold numbers)"):
+    with pytest.raises(ValueError, match=r"lr must (be positive|be finite|hold numbers)"):
         descend(*tensors([0.0, 1.0], *POST), steps=2, lr=lr)
 
 
