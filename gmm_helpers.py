@@ -1,11 +1,12 @@
 """What two or more notebooks of the series share.
 
 A function that carries an idea is first built in the open, in the notebook that its docstring names; here it checks
-its input, too. Suffixes list the axes: N data, K components, T steps, F frames. Data, means and standard deviations
-have the unit of the x axis, densities one over it, log-densities and losses are in nats.
+its input, too. Suffixes list the axes: N data, M distinct values, K components, S starts, T steps, F frames. Data,
+means and standard deviations have the unit of the x axis, densities one over it, log-densities and losses are in nats.
 """
 
 import io
+import operator
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 BLUE, RED, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666"  # each over 3:1 on white
 FIGURE_STYLE = {
@@ -53,6 +54,13 @@ def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
     if weights_sum_to_one and abs(π_K.sum() - 1) > 1e-6:
         raise ValueError(f"π_K must sum to one, got {π_K} with sum {π_K.sum():.6g}")
     return μ_K, σ_K, π_K
+
+
+def _shapes(x_M, share_M, *parameters_SK):
+    """Complain unless the data share one axis M and the parameters share two axes (S, K)."""
+    shapes = [tuple(getattr(value, "shape", ())) for value in (x_M, share_M, *parameters_SK)]
+    if len(shapes[0]) != 1 or shapes[0] != shapes[1] or len(shapes[2]) != 2 or len(set(shapes[2:])) != 1:
+        raise ValueError(f"x_M, share_M must share the shape (M,), the parameters the shape (S, K), got {shapes}")
 
 
 def sample_gmm(N, μ_K, σ_K, π_K, seed):
@@ -136,6 +144,117 @@ def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
                 parameter_K.grad.zero_()
             π_K.abs_()
     return {name: np.array(rows) for name, rows in history.items()}
+
+
+def tally(x_N, width=0.25):
+    """Round data to multiples of a width, and count: equal values need only one log-density.
+
+    x_N: (N,) points. width: the multiple, in units of x. Returns x_M, share_M, two (M,) float64 tensors: the distinct
+    values in ascending order, and which share of the data each has; the shares sum to one. Raises ValueError for a
+    width that is not positive, data of another shape or not finite. Built in notebook 06.
+    """
+    x_N, width = _array("x_N", x_N), _array("width", width)
+    if x_N.ndim != 1 or width.ndim != 0 or width <= 0:
+        raise ValueError(f"x_N must have the shape (N,) and width be one positive number, got {x_N.shape}, {width}")
+    x_M, count_M = torch.unique(torch.from_numpy(np.round(x_N / width) * width), return_counts=True)
+    return x_M, count_M / len(x_N)
+
+
+def draw_starts(S, K=2, seed=0):
+    """Draw S random starts at once, as the post of 2017 draws one: N(0, 1), squares of it, absolute values of it.
+
+    S, K: how many starts, and components in each. seed: an integer, not negative; it seeds torch. Returns μ_SK, σ_SK,
+    π_SK, three (S, K) float64 tensors; the weights do not sum to one. Raises ValueError for an S or K below one, a bad
+    seed. Built in notebook 06.
+    """
+    for name, value, least in (("S", S, 1), ("K", K, 1), ("seed", seed, 0)):
+        _whole(name, value, least)
+    torch.manual_seed(seed)
+    normal_SK = [torch.randn(S, K, dtype=torch.float64) for _ in range(3)]
+    return normal_SK[0], normal_SK[1] ** 2, normal_SK[2].abs()
+
+
+def post_losses(x_M, share_M, μ_SK, σ_SK, π_SK):
+    """The loss of the post of 2017 for S mixtures at once, in its own way: exp, sum, log, and |1 - sum(π)|.
+
+    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, π_SK: (S, K) tensors: means, standard deviations (the sign is
+    free), weights (the sum is free). Returns loss_S, (S,) tensor, in nats, inf or NaN where the density underflows:
+    that is its subject. Raises ValueError as mixture_losses does. Built in notebook 06.
+    """
+    _shapes(x_M, share_M, μ_SK, σ_SK, π_SK)
+    log_normal_SKM = -0.5 * torch.log(2 * torch.pi * σ_SK**2)[..., None]
+    log_normal_SKM = log_normal_SKM - 0.5 * (x_M - μ_SK[..., None]) ** 2 / σ_SK[..., None] ** 2
+    p_SM = (π_SK[..., None] * torch.exp(log_normal_SKM)).sum(dim=1)
+    return -torch.log(p_SM) @ share_M + torch.abs(1 - π_SK.sum(dim=1))
+
+
+def mixture_losses(x_M, share_M, μ_SK, σ_SK, log_π_SK):
+    """Minus the mean log-density of tallied data under S mixtures at once, differentiable, by logsumexp.
+
+    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, log_π_SK: (S, K) tensors: means, standard deviations (the sign is
+    free), logarithms of the weights. Returns loss_S, (S,) tensor, in nats; a start that is lost gives NaN or inf there
+    and leaves the others alone. Raises ValueError for other than tensors and for shapes that do not fit. Built in
+    notebook 06.
+    """
+    _shapes(x_M, share_M, μ_SK, σ_SK, log_π_SK)
+    z_SKM = (x_M - μ_SK[..., None]) / σ_SK[..., None]
+    log_p_SKM = (log_π_SK - 0.5 * torch.log(2 * torch.pi * σ_SK**2))[..., None] - 0.5 * z_SKM**2
+    return -(torch.logsumexp(log_p_SKM, dim=1) @ share_M)
+
+
+def free_losses(x_M, share_M, μ_SK, s_SK, a_SK):
+    """As mixture_losses, with free parameters: the standard deviations are exp(s), the weights softmax(a).
+
+    x_M, share_M: (M,) tensors from tally. μ_SK, s_SK, a_SK: (S, K) tensors: means, logarithms of the standard
+    deviations, logits of the weights. Returns loss_S, (S,) tensor, in nats; no exp(s) that could overflow is computed.
+    Raises ValueError as mixture_losses does. Built in notebook 07.
+    """
+    _shapes(x_M, share_M, μ_SK, s_SK, a_SK)
+    z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
+    log_π_SK = torch.log_softmax(a_SK, dim=1)
+    log_p_SKM = (log_π_SK - s_SK - 0.5 * np.log(2 * np.pi))[..., None] - 0.5 * z_SKM**2
+    return -torch.logsumexp(log_p_SKM, dim=1) @ share_M
+
+
+def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
+    """Gradient descent from S starts at once: the sum of their losses gives each row its own gradient.
+
+    losses_of: a function of x_M, share_M and the parameters that returns (S,) losses. x_M, share_M: (M,) tensors from
+    tally. start: three (S, K) tensors, left as they are. steps: how many steps T. lr: a number, or an (S, 1) tensor.
+    tidy: what to do with the last parameter after a step, a function of it. Returns three histories of the shape
+    (T + 1, S, K): a row before each step, and the end. Raises ValueError for steps below one, an lr that is not
+    positive, and as losses_of does. Built in notebook 06.
+    """
+    _whole("steps", steps, least=1)
+    if (_array("lr", lr) <= 0).any():
+        raise ValueError(f"lr must be positive, got {lr!r}")
+    parameters = [start_SK.clone().requires_grad_() for start_SK in start]
+    history = [[start_SK.clone()] for start_SK in start]
+    for _ in range(steps):
+        losses_of(x_M, share_M, *parameters).sum().backward()
+        with torch.no_grad():
+            for parameter_SK in parameters:
+                parameter_SK -= lr * parameter_SK.grad
+                parameter_SK.grad.zero_()
+            if tidy is not None:
+                parameters[-1].copy_(tidy(parameters[-1]))
+        for rows, parameter_SK in zip(history, parameters, strict=True):
+            rows.append(parameter_SK.detach().clone())
+    return [torch.stack(rows) for rows in history]
+
+
+def rate(successes, trials):
+    """A rate with its exact (Clopper-Pearson) 95 % interval, as text: "82 of 500, 16.4 % (13.3 to 19.9)".
+
+    successes, trials: integers, or tensors and arrays that hold one. Returns the text. Raises ValueError for trials
+    below one, and for successes below zero or above trials. Built in notebook 06.
+    """
+    try:
+        successes, trials = operator.index(successes), operator.index(trials)
+        low, high = binomtest(successes, trials).proportion_ci(0.95)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"successes of trials must be whole numbers with 0 <= successes <= trials: {error}") from None
+    return f"{successes} of {trials}, {successes / trials:.1%} ({100 * low:.1f} to {100 * high:.1f})".replace("%", " %")
 
 
 def graph_of(root, names=None):
