@@ -57,10 +57,12 @@ def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
 
 
 def _shapes(x_M, share_M, *parameters_SK):
-    """Complain unless the data share one axis M and the parameters share two axes (S, K)."""
-    shapes = [tuple(getattr(value, "shape", ())) for value in (x_M, share_M, *parameters_SK)]
-    if len(shapes[0]) != 1 or shapes[0] != shapes[1] or len(shapes[2]) != 2 or len(set(shapes[2:])) != 1:
-        raise ValueError(f"x_M, share_M must share the shape (M,), the parameters the shape (S, K), got {shapes}")
+    """Complain unless all are floating point tensors, the data (M,) both and the parameters (S, K) all."""
+    values = (x_M, share_M, *parameters_SK)
+    is_fine = all(isinstance(value, torch.Tensor) and value.is_floating_point() for value in values)
+    shapes = [tuple(value.shape) for value in values] if is_fine else [type(value).__name__ for value in values]
+    if not is_fine or len(shapes[0]) != 1 or shapes[0] != shapes[1] or len(shapes[2]) != 2 or len(set(shapes[2:])) > 1:
+        raise ValueError(f"x_M, share_M must be tensors of one shape (M,), the parameters of one (S, K), got {shapes}")
 
 
 def sample_gmm(N, μ_K, σ_K, π_K, seed):
@@ -157,7 +159,7 @@ def tally(x_N, width=0.25):
     if x_N.ndim != 1 or width.ndim != 0 or width <= 0:
         raise ValueError(f"x_N must have the shape (N,) and width be one positive number, got {x_N.shape}, {width}")
     x_M, count_M = torch.unique(torch.from_numpy(np.round(x_N / width) * width), return_counts=True)
-    return x_M, count_M / len(x_N)
+    return x_M, count_M.double() / len(x_N)
 
 
 def draw_starts(S, K=2, seed=0):
@@ -206,8 +208,8 @@ def free_losses(x_M, share_M, μ_SK, s_SK, a_SK):
     """As mixture_losses, with free parameters: the standard deviations are exp(s), the weights softmax(a).
 
     x_M, share_M: (M,) tensors from tally. μ_SK, s_SK, a_SK: (S, K) tensors: means, logarithms of the standard
-    deviations, logits of the weights. Returns loss_S, (S,) tensor, in nats; no exp(s) that could overflow is computed.
-    Raises ValueError as mixture_losses does. Built in notebook 07.
+    deviations (as large as they like; below about -700, exp(-s) overflows), logits of the weights. Returns loss_S, (S,)
+    tensor, in nats. Raises ValueError as mixture_losses does. Built in notebook 07.
     """
     _shapes(x_M, share_M, μ_SK, s_SK, a_SK)
     z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
