@@ -195,8 +195,7 @@ def mixture_losses(x_M, share_M, μ_SK, σ_SK, log_π_SK):
 
     x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, log_π_SK: (S, K) tensors: means, standard deviations (the sign is
     free), logarithms of the weights. Returns loss_S, (S,) tensor, in nats; a start that is lost gives NaN or inf there
-    and leaves the others alone. Raises ValueError for other than tensors and for shapes that do not fit. Built in
-    notebook 06.
+    and leaves the others alone. Raises ValueError for other than tensors and other shapes. Built in notebook 06.
     """
     _shapes(x_M, share_M, μ_SK, σ_SK, log_π_SK)
     z_SKM = (x_M - μ_SK[..., None]) / σ_SK[..., None]
