@@ -96,6 +96,12 @@ def test_starts_depend_on_their_seed_alone():
         assert a_SK.shape == (7, 3) and a_SK.dtype == torch.float64
 
 
+@pytest.mark.parametrize("name", ["S", "K"])
+def test_no_starts_and_no_components_are_refused(name):
+    with pytest.raises(ValueError, match=name):
+        draw_starts(**{"S": 3, "K": 2, name: 0})
+
+
 @pytest.mark.parametrize("name", ["S", "K", "seed"])
 @pytest.mark.parametrize("value", [-1, 1.5, "2", None, True])
 def test_bad_numbers_of_starts_are_refused(name, value):
@@ -152,6 +158,15 @@ def test_losses_of_other_shapes_are_refused(losses_of, place, bad):
     values = [X_M, SHARE_M, *mild_starts(3)]
     values[place] = bad
     with pytest.raises(ValueError, match="shape"):
+        losses_of(*values)
+
+
+@pytest.mark.parametrize("losses_of", [mixture_losses, free_losses, post_losses])
+@pytest.mark.parametrize("place", range(5))
+def test_losses_of_whole_numbers_are_refused(losses_of, place):
+    values = [X_M, SHARE_M, *mild_starts(3)]
+    values[place] = values[place].ceil().long()
+    with pytest.raises(ValueError, match="tensors"):
         losses_of(*values)
 
 
