@@ -57,6 +57,25 @@ def test_second_run_writes_nothing(series):
     assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
 
 
+def test_a_timing_stays_as_long_as_its_words_do(series):
+    path = series("01_a", "import time\nprint(f'it took {time.time_ns()} ticks')", "import time\nprint(time.time_ns())")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].metadata = {"tags": ["nbval-ignore-output"]}
+    nbformat.write(notebook, path)
+
+    def outputs():
+        assert run_notebooks.main([], path.parent.parent) == 0
+        return [cell.outputs[0].text for cell in nbformat.read(path, as_version=4).cells[1:]]
+
+    first, second = outputs(), outputs()
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+    path.write_text(path.read_text("utf-8").replace("it took {", "it lasted {"), encoding="utf-8")
+    third = outputs()
+    assert third[0].startswith("it lasted ")
+    assert third[0] == outputs()[0]
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
