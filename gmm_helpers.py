@@ -6,6 +6,7 @@ means and standard deviations have the unit of the x axis, densities one over it
 """
 
 import io
+import math
 import operator
 import tempfile
 from pathlib import Path
@@ -242,6 +243,55 @@ def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
         for rows, parameter_SK in zip(history, parameters, strict=True):
             rows.append(parameter_SK.detach().clone())
     return [torch.stack(rows) for rows in history]
+
+
+def em_step(x_M, share_M, μ_SK, σ_SK, π_SK):
+    """One step of EM for S mixtures at once: the responsibilities (E), then weighted means, spreads and shares (M).
+
+    x_M, share_M: (M,) tensors from tally, or data and 1/N each. μ_SK, σ_SK, π_SK: (S, K) tensors: means, standard
+    deviations (positive), weights (positive; only their ratios count). Returns the three after the step, (S, K)
+    tensors; the weights sum to one. Raises ValueError as mixture_losses does, and for a σ or weight that is not
+    positive. Built in notebook 10.
+    """
+    _shapes(x_M, share_M, μ_SK, σ_SK, π_SK)
+    if not ((σ_SK > 0).all() and (π_SK > 0).all()):
+        raise ValueError(f"σ_SK and π_SK must be positive, got {σ_SK} and {π_SK}")
+    z_SKM = (x_M - μ_SK[..., None]) / σ_SK[..., None]
+    r_SKM = torch.softmax((π_SK.log() - σ_SK.log())[..., None] - 0.5 * z_SKM**2, dim=1)
+    π_SK = r_SKM @ share_M
+    μ_SK = r_SKM @ (share_M * x_M) / π_SK
+    σ_SK = ((r_SKM * (x_M - μ_SK[..., None]) ** 2) @ share_M / π_SK).sqrt()
+    return μ_SK, σ_SK, π_SK
+
+
+def log_prior(μ_SK, s_SK, a_SK):
+    """The log-density of the series' prior in free parameters: μ normal (0, 5), s normal (0, 1), π Dirichlet (2).
+
+    μ_SK, s_SK, a_SK: (S, K) tensors as in free_losses, at least two components. The density is that of μ, s and the
+    first K - 1 logits, the last being held at rest: the Jacobian of softmax is in it. Returns log_p_S, (S,) tensor,
+    normalised. Raises ValueError for other than tensors, other shapes, K = 1. Built in notebook 11.
+    """
+    _shapes(torch.zeros(1), torch.zeros(1), μ_SK, s_SK, a_SK)
+    if (K := μ_SK.shape[1]) < 2:
+        raise ValueError(f"a mixture with weights to choose has two components or more, got K = {K}")
+    log_normal_SK = -0.5 * (μ_SK / 5) ** 2 - np.log(5) - 0.5 * s_SK**2 - np.log(2 * np.pi)
+    return log_normal_SK.sum(dim=1) + 2 * torch.log_softmax(a_SK, dim=1).sum(dim=1) + math.lgamma(2 * K)
+
+
+def log_posterior(x_N, θ_CD):
+    """The log-density of data and parameters together, for C mixtures of two components: the posterior, up to a number.
+
+    x_N: (N,) tensor. θ_CD: (C, 5) tensor, in each row μ_1, μ_2, s_1, s_2 and a, the log-odds of the first component.
+    Returns log_p_C, (C,) tensor, differentiable: the sum of the log-likelihood and log_prior. Raises ValueError for
+    no data, other than tensors and other shapes. Built in notebook 11.
+    """
+    is_fine = all(isinstance(value, torch.Tensor) and value.is_floating_point() for value in (x_N, θ_CD))
+    if not is_fine or x_N.ndim != 1 or len(x_N) == 0 or θ_CD.ndim != 2 or θ_CD.shape[1] != 5:
+        found = [getattr(value, "shape", value) for value in (x_N, θ_CD)]
+        raise ValueError(f"x_N and θ_CD must be floating point tensors of the shapes (N,) and (C, 5), got {found}")
+    μ_CK, s_CK, a_CK = θ_CD[:, :2], θ_CD[:, 2:4], torch.nn.functional.pad(θ_CD[:, 4:], (0, 1))
+    loss_C = free_losses(x_N, torch.full_like(x_N, 1 / len(x_N)), μ_CK, s_CK, a_CK)
+    return log_prior(μ_CK, s_CK, a_CK) - len(x_N) * loss_C
 
 
 def rate(successes, trials):
