@@ -1,7 +1,7 @@
 """Run the notebooks and store their outputs: `make notebooks`, or `python tools/run_notebooks.py [WHICH ...]`.
 
 WHICH is a number (04), a path or a glob; without it, every notebook runs. A notebook runs in a copy of the
-layout (notebooks/ beside figures/), and only a run without an error reaches the real files, each of them
+layout (notebooks/reference/ beside figures/), and only a run without an error reaches the real files, each of them
 replaced in one step. A second run finds the same bytes and writes nothing.
 """
 
@@ -58,7 +58,7 @@ def write_if_changed(path, data):
 
 @contextlib.contextmanager
 def stage(figures):
-    """A temporary folder with notebooks/ (empty) and figures/ (a copy, with modification times of zero).
+    """A temporary folder with notebooks/ (only notebooks/reference/) and figures/ (modification times of zero).
 
     A file in it whose modification time is not zero was written by the notebook. Meanwhile kernels find first the
     gmm_helpers.py beside `figures`, and no personal settings of IPython and matplotlib: they could change outputs.
@@ -66,6 +66,8 @@ def stage(figures):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
         (folder / "notebooks").mkdir()
+        if (reference := figures.parent / "notebooks" / "reference").is_dir():  # stored results that notebooks read
+            shutil.copytree(reference, folder / "notebooks" / "reference")
         (folder / "figures").mkdir()
         for file in figures.glob("*"):
             if file.is_file():
