@@ -48,6 +48,15 @@ def test_run_stores_outputs_and_nothing_of_the_machine(series, capsys):
     assert b"\r" not in raw
 
 
+def test_stored_results_are_there_to_read(series):
+    path = series("01_a", 'print(open("reference/long.txt").read())')
+    (path.parent / "reference").mkdir()
+    (path.parent / "reference" / "long.txt").write_text("42", encoding="utf-8")
+    assert run_notebooks.main([], path.parent.parent) == 0
+    assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == "42\n"
+    assert [file.name for file in (path.parent / "reference").iterdir()] == ["long.txt"]
+
+
 def test_second_run_writes_nothing(series):
     path = series("01_a", PRINT, WRITE)
     assert run_notebooks.main([], path.parent.parent) == 0
