@@ -63,7 +63,9 @@ def sample(x_N, draws, seed=SEED, chains=CHAINS):
     θ_CD, kept, accepted, burn_in = draw_prior(rng, chains), [], 0.0, max(draws // 4, 200)
     log_p_C, root_DD, log_scale = log_posterior(x_N, θ_CD), np.eye(5), np.log(0.3)
     for t in range(-burn_in, draws):
-        if t < 0 and t % 50 == 0:  # the shape of the posterior, from all chains, relabelled
+        if t < 0 and t % 50 == 0:
+            # The shape of the posterior, from all chains, relabelled. Chains with the labels the other way round use it
+            # as well: it fits them less, but it is fixed after the burn-in, so their draws are right.
             root_DD = np.linalg.cholesky(np.cov(ordered(θ_CD).T) + 1e-6 * np.eye(5))
         length_C = np.exp(log_scale) * np.where(rng.random(chains) < 0.5, 1.0, rng.uniform(0.2, 5, chains))
         proposal_CD = θ_CD + length_C[:, None] * (rng.standard_normal((chains, 5)) @ root_DD.T)
