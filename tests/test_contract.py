@@ -383,7 +383,7 @@ def line(x_N, slope=2):
         ("Raises", "Gives"),
         ("Built in notebook 01.", ""),
         ("def line", "def curve"),
-        ("\ndef line", "\n" * 450 + "def line"),
+        ("\ndef line", "\n" * (contract.HELPER_LINES + 1) + "def line"),
         ("\ndef line", "\nclass Line:\n    pass\ndef line"),
     ],
 )
