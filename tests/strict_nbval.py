@@ -166,8 +166,12 @@ class StrictCell(IPyNbCell):
         if self.cell_num == self.parent.last_cell:
             missing = contract.figures_to_write(self.parent.path) - self.parent.figures_written
             problems += [f"No cell wrote figures/{name}" for name in sorted(missing)]
-            left = sorted(file.name for file in (self.parent.folder / "notebooks").iterdir())
-            problems += [f"It left {name} in notebooks/; figures/ is the place" for name in left]
+            here, stored = self.parent.folder / "notebooks", self.parent.figures.parent / "notebooks"
+            for file in sorted(file for file in here.rglob("*") if file.is_file()):
+                name = file.relative_to(here).as_posix()
+                was_there = name.startswith("reference/") and (stored / name).is_file()
+                if not was_there or (stored / name).read_bytes() != file.read_bytes():
+                    problems.append(f"It left {name} in notebooks/; figures/ is the place")
         return problems
 
 

@@ -110,6 +110,7 @@ def test_faults_in_what_is_stored(series):
 
     def edit(code):
         code[0].source += '\nfrom pathlib import Path\n_ = Path("left.txt").write_text("x")'
+        code[0].source += '\n_ = Path("reference/long.txt").write_text(Path("reference/kept.txt").read_text())'
         code[1].source += "\nimport sys\n_ = sys.stderr.write('careful')"
         code[1].metadata = {"tags": ["nbval-ignore-output"]}
         code[2].outputs[0].metadata["image/png"]["alt"] = "Another description of this very line."
@@ -120,6 +121,9 @@ def test_faults_in_what_is_stored(series):
         code[7].source += '\nnames = ["film.gif", "film_strip.png"]'
 
     change(series, edit)
+    (series / "notebooks/reference").mkdir()
+    for name, text in {"kept": "41", "long": "42"}.items():
+        (series / f"notebooks/reference/{name}.txt").write_text(text, encoding="utf-8")
     passed, failed = check(series)
     assert set(failed) == {"Cell 1", "Cell 2", "Cell 3", "Cell 4", "Cell 6", "Cell 7"}
     assert "stderr: careful" in failed["Cell 1"]
@@ -129,6 +133,9 @@ def test_faults_in_what_is_stored(series):
     assert "clear_output is not allowed" in failed["Cell 6"]
     assert "No cell wrote figures/film.gif" in failed["Cell 7"]
     assert "left.txt in notebooks/" in failed["Cell 7"]
+    assert "reference/long.txt in notebooks/" in failed["Cell 7"]
+    assert "kept.txt" not in failed["Cell 7"]
+    assert (series / "notebooks/reference/long.txt").read_text(encoding="utf-8") == "42"
     assert passed >= {"Cell 0", "Exercise 2"}
 
 
