@@ -23,16 +23,7 @@ from gmm_helpers import (
 X_N = sample_gmm(300, [-3, 3], [1, 1], [0.5, 0.5], seed=0)
 X_M, SHARE_M = tally(X_N)
 always_the_same = settings(deadline=None, derandomize=True, max_examples=40)
-
-
-@pytest.fixture(autouse=True)
-def as_in_the_notebooks():
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
+pytestmark = pytest.mark.usefixtures("as_in_the_notebooks")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -25,16 +25,7 @@ from gmm_helpers import log_posterior, sample_gmm
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = {"leapfrog", "hmc", "warm_up"}
 REFERENCE = NOTEBOOKS / "reference" / "posterior_13.py"
-
-
-@pytest.fixture(autouse=True)
-def as_in_the_notebooks():
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
+pytestmark = pytest.mark.usefixtures("as_in_the_notebooks")
 
 
 def source():
