@@ -9,18 +9,32 @@ else
 endif
 INSTALLED := .venv/.installed
 
-.PHONY: help lab notebooks test lint clean
+# A person's own modules and settings of Python would stand in for the installed ones.
+unexport PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONHOME
+# Folders and cells have letters of all kinds, whatever the locale.
+export PYTHONUTF8 := 1
+
+.PHONY: help lab install check notebooks test lint constraints clean
 
 help:
 	@echo "make lab         open JupyterLab at the first notebook"
+	@echo "make install     install everything into .venv (every other target does it, too, when it has to)"
+	@echo "make check       is this machine ready for the series?"
 	@echo "make notebooks   run every notebook in place and rewrite figures/   (one of them: make notebooks ONLY=04)"
 	@echo "make test        lint, then every check: notebooks, helpers, exercises, figures"
 	@echo "make lint        ruff over the code and the notebooks"
+	@echo "make constraints write constraints.txt, the indirect packages, from what is installed"
 	@echo "make clean       remove .venv and what the tools cache"
-	@echo "Another Python (3.11 or newer): make lab PYTHON=python3.12"
+	@echo "With CPU=1, on Linux: PyTorch's CPU build, some gigabytes less.   make lab CPU=1"
+	@echo "Another Python (3.11 to 3.14):   make lab PYTHON=python3.12"
 
 lab: $(INSTALLED)
-	$(PY) -m jupyterlab --ip=127.0.0.1 --allow-root --ServerApp.root_dir=. notebooks/01_sample_a_mixture.ipynb
+	$(PY) tools/lab.py
+
+install: $(INSTALLED)
+
+check: $(INSTALLED)
+	$(PY) tools/check_machine.py
 
 notebooks: $(INSTALLED)
 	$(PY) tools/run_notebooks.py $(ONLY)
@@ -29,16 +43,15 @@ test: lint
 	$(PY) -m pytest
 
 lint: $(INSTALLED)
-	$(PY) -m ruff check .
+	$(PY) -m ruff check --no-cache .
 
-# The stamp comes last, so that an interrupted installation is done again.
-# matplotlib builds its font cache here: in a notebook it would print a warning.
-$(INSTALLED): requirements.txt pyproject.toml
-	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed; $(PYTHON) is ' + sys.version.split()[0] + '. Name another one: make PYTHON=python3.12 ...')"
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --requirement requirements.txt
-	$(PY) -c "import matplotlib.font_manager"
-	@$(PY) -c "open('$(INSTALLED)', 'w').close()"
+constraints: $(INSTALLED)
+	$(PY) tools/write_constraints.py
+	@$(PY) -c "import os; os.utime('$(INSTALLED)')"
+
+# tools/install.py writes this stamp last, so that an interrupted installation is done again.
+$(INSTALLED): requirements.txt constraints.txt
+	'$(PYTHON)' tools/install.py $(if $(filter 1,$(CPU)),--cpu)
 
 clean:
-	$(PYTHON) -c "import glob, shutil; [shutil.rmtree(d, True) for d in ['.venv', '.pytest_cache', '.ruff_cache', '.hypothesis', '.figure-differences', 'gmm_helpers.egg-info', *glob.glob('**/__pycache__', recursive=True), *glob.glob('**/.ipynb_checkpoints', recursive=True)]]"
+	'$(PYTHON)' -c "import glob, shutil; [shutil.rmtree(d, True) for d in ['.venv', '.pytest_cache', '.ruff_cache', '.hypothesis', '.figure-differences', 'gmm_helpers.egg-info', *glob.glob('**/__pycache__', recursive=True), *glob.glob('**/.ipynb_checkpoints', recursive=True)]]"

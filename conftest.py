@@ -2,7 +2,7 @@ import pytest
 import torch
 
 # At the root, so that the cells of notebooks/ get the strict checks too, also when a notebook is named alone.
-pytest_plugins = ["strict_nbval"]
+pytest_plugins = ["tests.support.strict_nbval"]
 
 
 @pytest.fixture

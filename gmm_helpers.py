@@ -1,13 +1,13 @@
 """What two or more notebooks of the series share.
 
-A function that carries an idea is first built in the open, in the notebook that its docstring names; here it checks
-its input, too. Suffixes list the axes: N data, M distinct values, K components, S starts, T steps, F frames. Data,
-means and standard deviations have the unit of the x axis, densities one over it, log-densities and losses are in nats.
+"Built in notebook NN" means that the notebook writes the same text in the open. Suffixes list the axes: N data, M
+distinct values, K components, S starts, C chains, D parameters, T steps, F frames. Data, means and standard deviations
+have the unit of the x axis, densities one over it; log-densities and losses are in nats.
 """
 
 import io
+import itertools
 import math
-import operator
 import tempfile
 from pathlib import Path
 
@@ -15,223 +15,168 @@ import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
+import scipy
 import torch
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from scipy.stats import binomtest, norm
 
-BLUE, RED, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666"  # each over 3:1 on white
-FIGURE_STYLE = {
-    "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]), "axes.spines.top": False,
-    "axes.spines.right": False, "lines.linewidth": 2, "axes.titlelocation": "left", "figure.figsize": (8, 3.6),
-    "figure.dpi": 100, "figure.constrained_layout.use": True, "font.family": "DejaVu Sans", "legend.frameon": False}
-
-
-def _array(name, value):
-    """A float64 NumPy copy of a tensor, list or array; ValueError when it is empty or not finite."""
-    try:
-        array = np.array(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
-        array = array.astype(np.float64, casting="same_kind")  # not from text, not from complex numbers
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} must hold numbers: {error}") from None
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite and not empty, got {value!r}")
-    return array
-
-
-def _whole(name, value, least):
-    """Complain unless value is an integer (True is none) that is at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def _mixture(μ_K, σ_K, π_K, weights_sum_to_one=True):
-    """The three parameters as float64 arrays of one length K, checked."""
-    μ_K, σ_K, π_K = _array("μ_K", μ_K), _array("σ_K", σ_K), _array("π_K", π_K)
-    if not μ_K.shape == σ_K.shape == π_K.shape or μ_K.ndim != 1:
-        raise ValueError(f"μ_K, σ_K and π_K must share one shape (K,), got {μ_K.shape}, {σ_K.shape}, {π_K.shape}")
-    if (σ_K <= 0).any() or (π_K < 0).any():
-        raise ValueError(f"σ_K must be positive, got {σ_K}; π_K must not be negative, got {π_K}")
-    if weights_sum_to_one and abs(π_K.sum() - 1) > 1e-6:
-        raise ValueError(f"π_K must sum to one, got {π_K} with sum {π_K.sum():.6g}")
-    return μ_K, σ_K, π_K
-
-
-def _shapes(x_M, share_M, *parameters_SK):
-    """Complain unless all are floating point tensors, the data (M,) both and the parameters (S, K) all."""
-    values = (x_M, share_M, *parameters_SK)
-    is_fine = all(isinstance(value, torch.Tensor) and value.is_floating_point() for value in values)
-    shapes = [tuple(value.shape) for value in values] if is_fine else [type(value).__name__ for value in values]
-    if not is_fine or len(shapes[0]) != 1 or shapes[0] != shapes[1] or len(shapes[2]) != 2 or len(set(shapes[2:])) > 1:
-        raise ValueError(f"x_M, share_M must be tensors of one shape (M,), the parameters of one (S, K), got {shapes}")
+# --- The mixture
 
 
 def sample_gmm(N, μ_K, σ_K, π_K, seed):
     """Draw N points from a mixture: first a component for each, then a normal draw from it.
 
-    N: how many points. μ_K, σ_K, π_K: (K,) means, standard deviations, weights. seed: an integer, not negative.
-    Returns x_N, (N,) float64. Raises ValueError for an N below one, a bad seed, σ_K not positive, π_K negative or not
-    summing to one, lengths that differ. Built in notebook 01.
+    μ_K, σ_K, π_K: (K,) means, standard deviations, weights. Returns x_N, (N,) float64. Raises ValueError (NumPy's) for
+    weights that do not sum to one, a negative weight or σ, lengths that differ. Built in notebook 01.
     """
-    μ_K, σ_K, π_K = _mixture(μ_K, σ_K, π_K)
-    _whole("N", N, least=1)
-    _whole("seed", seed, least=0)
+    μ_K, σ_K, π_K = np.array([μ_K, σ_K, π_K], dtype=float)
     rng = np.random.default_rng(seed)
-    z_N = rng.choice(len(π_K), size=N, p=π_K / π_K.sum())
+    z_N = rng.choice(len(π_K), size=N, p=π_K)
     return rng.normal(μ_K[z_N], σ_K[z_N])
 
 
 def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
-    """The density of a mixture, by scipy.stats.norm.
+    """The density of a mixture at x_N, (N,), by scipy.
 
-    x_N: (N,) points. μ_K, σ_K, π_K: (K,) as in sample_gmm. weights_sum_to_one=False allows the weights of a fit under
-    way; the area under the curve is then their sum. Returns p_N, (N,). Raises ValueError for σ_K not positive, π_K
-    negative or (unless allowed) not summing to one, lengths that differ. Built in notebook 01.
+    μ_K, σ_K, π_K: (K,) as in sample_gmm. Returns p_N, (N,). Raises ValueError for a σ that is not positive, a negative
+    weight, and weights that do not sum to one unless weights_sum_to_one=False allows it. Built in notebook 01.
     """
-    x_N, (μ_K, σ_K, π_K) = _array("x_N", x_N), _mixture(μ_K, σ_K, π_K, weights_sum_to_one)
-    if x_N.ndim != 1:
-        raise ValueError(f"x_N must have the shape (N,), got {x_N.shape}")
-    return norm.pdf(x_N[:, None], μ_K, σ_K) @ π_K
-
-
-def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
-    """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
-
-    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: the axes, by default the current ones. line: colour,
-    label ... Returns the line in a list, as ax.plot does. Raises ValueError as gmm_density. Built in notebook 01.
-    """
-    grid_N, ax = np.linspace(-10, 10, 500), ax or plt.gca()
-    return ax.plot(grid_N, gmm_density(grid_N, μ_K, σ_K, π_K, weights_sum_to_one), **line)
+    μ_K, σ_K, π_K = np.array([μ_K, σ_K, π_K], dtype=float)
+    if (σ_K <= 0).any() or (π_K < 0).any():
+        raise ValueError(f"σ_K must be positive, π_K not negative, got {σ_K} and {π_K}")
+    if weights_sum_to_one and abs(π_K.sum() - 1) > 1e-6:
+        raise ValueError(f"π_K must sum to one, got {π_K} with sum {π_K.sum():.6g}")
+    return scipy.stats.norm.pdf(np.asarray(x_N)[:, None], μ_K, σ_K) @ π_K
 
 
 def gmm_log_density(x_N, μ_K, σ_K, π_K):
-    """The log-density of a mixture, differentiable, by logsumexp over the components.
+    """The log-density of a mixture at x_N, differentiable also where a weight is zero.
 
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; the sign is free, because only
-    the square enters), weights (not negative; the sum is free). Returns log_p_N, (N,) tensor. Raises ValueError for
-    other than tensors, shapes that do not fit, a σ of zero, a negative weight, NaN. Built in notebook 03.
+    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; the sign is free), weights (not
+    negative; the sum is free). Returns log_p_N, (N,). Raises ValueError for a negative weight. Built in notebook 04.
     """
-    for name, value in {"x_N": x_N, "μ_K": μ_K, "σ_K": σ_K, "π_K": π_K}.items():
-        is_fine = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 1
-        if not is_fine or value.numel() == 0 or value.isnan().any():
-            raise ValueError(f"{name} must be a floating point tensor with one axis, no NaN, not empty, got {value!r}")
-    if not μ_K.shape == σ_K.shape == π_K.shape:
-        raise ValueError(f"μ_K, σ_K and π_K differ in length: {len(μ_K)}, {len(σ_K)}, {len(π_K)}")
-    if (σ_K == 0).any() or (π_K < 0).any():
-        raise ValueError(f"σ_K must not be zero and π_K not negative, got {σ_K} and {π_K}")
-    log_normal_NK = -0.5 * torch.log(2 * torch.pi * σ_K**2) - 0.5 * (x_N[:, None] - μ_K) ** 2 / σ_K**2
-    return torch.logsumexp(torch.log(π_K) + log_normal_NK, dim=1)
-
-
-def descend(x_N, μ_K, σ_K, π_K, steps=2000, lr=0.05):
-    """The update loop of the post of 2017: minus the mean log-likelihood plus |1 - sum(π)|, stepped down by hand.
-
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors, the start, left as they are. steps: how many steps T. lr: the step in
-    gradients. Returns a dict of NumPy arrays, a row a step, taken before it: "loss_T", "μ_TK", "σ_TK", "π_TK". Raises
-    ValueError for steps below one, lr not positive, and as gmm_log_density does. Built in notebook 04 (as a loop).
-    """
-    _whole("steps", steps, least=1)
-    if (lr := float(_array("lr", lr))) <= 0:
-        raise ValueError(f"lr must be positive, got {lr!r}")
-    gmm_log_density(x_N, μ_K, σ_K, π_K)  # complains about a bad start, before anything is copied
-    μ_K, σ_K, π_K = (start_K.detach().clone().requires_grad_() for start_K in (μ_K, σ_K, π_K))
-    history = {"loss_T": [], "μ_TK": [], "σ_TK": [], "π_TK": []}
-    for _ in range(steps):
-        loss = -gmm_log_density(x_N, μ_K, σ_K, π_K).mean() + torch.abs(1 - π_K.sum())
-        loss.backward()
-        for name, value in zip(history, (loss, μ_K, σ_K, π_K), strict=True):
-            history[name].append(value.detach().numpy().copy())
-        with torch.no_grad():
-            for parameter_K in (μ_K, σ_K, π_K):
-                parameter_K -= lr * parameter_K.grad
-                parameter_K.grad.zero_()
-            π_K.abs_()
-    return {name: np.array(rows) for name, rows in history.items()}
+    if (π_K < 0).any():
+        raise ValueError(f"a weight is negative: {π_K.tolist()}")
+    z_NK = (x_N[:, None] - μ_K) / σ_K
+    log_normal_NK = -0.5 * z_NK**2 - torch.log(σ_K.abs()) - 0.5 * np.log(2 * np.pi)
+    top_N1 = log_normal_NK.detach().max(dim=1, keepdim=True).values
+    return torch.log(torch.exp(log_normal_NK - top_N1) @ π_K) + top_N1[:, 0]
 
 
 def tally(x_N, width=0.25):
-    """Round data to multiples of a width, and count: equal values need only one log-density.
+    """Round data x_N, (N,), to multiples of a width, and count: equal values need only one log-density.
 
-    x_N: (N,) points. width: the multiple, in units of x. Returns x_M, share_M, two (M,) float64 tensors: the distinct
-    values in ascending order, and which share of the data each has; the shares sum to one. Raises ValueError for a
-    width that is not positive, data of another shape or not finite. Built in notebook 06.
+    width: in units of x. Returns x_M, share_M, two (M,) float64 tensors: the distinct values in ascending order and
+    their shares, which sum to one. Built in notebook 11.
     """
-    x_N, width = _array("x_N", x_N), _array("width", width)
-    if x_N.ndim != 1 or width.ndim != 0 or width <= 0:
-        raise ValueError(f"x_N must have the shape (N,) and width be one positive number, got {x_N.shape}, {width}")
-    x_M, count_M = torch.unique(torch.from_numpy(np.round(x_N / width) * width), return_counts=True)
-    return x_M, count_M.double() / len(x_N)
+    rounded_N = torch.from_numpy(np.round(np.asarray(x_N) / width) * width)
+    x_M, count_M = torch.unique(rounded_N, return_counts=True)
+    return x_M, count_M.double() / len(rounded_N)
 
 
-def draw_starts(S, K=2, seed=0):
-    """Draw S random starts at once, as the post of 2017 draws one: N(0, 1), squares of it, absolute values of it.
+def log_joint(x_M, μ_SK, s_SK, log_π_SK):
+    """log π + log N(x | μ, exp(s)) of each point under each component of S mixtures, (S, K, M).
 
-    S, K: how many starts, and components in each. seed: an integer, not negative; it seeds torch. Returns μ_SK, σ_SK,
-    π_SK, three (S, K) float64 tensors; the weights do not sum to one. Raises ValueError for an S or K below one, a bad
-    seed. Built in notebook 06.
+    x_M: (M,) tensor. μ_SK, s_SK, log_π_SK: (S, K) tensors: means, logarithms of the standard deviations (not much below
+    -700: exp(-s) overflows) and of the weights. Built in notebook 07.
     """
-    for name, value, least in (("S", S, 1), ("K", K, 1), ("seed", seed, 0)):
-        _whole(name, value, least)
-    torch.manual_seed(seed)
-    normal_SK = [torch.randn(S, K, dtype=torch.float64) for _ in range(3)]
-    return normal_SK[0], normal_SK[1] ** 2, normal_SK[2].abs()
-
-
-def post_losses(x_M, share_M, μ_SK, σ_SK, π_SK):
-    """The loss of the post of 2017 for S mixtures at once, in its own way: exp, sum, log, and |1 - sum(π)|.
-
-    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, π_SK: (S, K) tensors: means, standard deviations (the sign is
-    free), weights (the sum is free). Returns loss_S, (S,) tensor, in nats, inf or NaN where the density underflows:
-    that is its subject. Raises ValueError as mixture_losses does. Built in notebook 06.
-    """
-    _shapes(x_M, share_M, μ_SK, σ_SK, π_SK)
-    log_normal_SKM = -0.5 * torch.log(2 * torch.pi * σ_SK**2)[..., None]
-    log_normal_SKM = log_normal_SKM - 0.5 * (x_M - μ_SK[..., None]) ** 2 / σ_SK[..., None] ** 2
-    p_SM = (π_SK[..., None] * torch.exp(log_normal_SKM)).sum(dim=1)
-    return -torch.log(p_SM) @ share_M + torch.abs(1 - π_SK.sum(dim=1))
+    z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
+    return (log_π_SK - s_SK - 0.5 * math.log(2 * math.pi))[..., None] - 0.5 * z_SKM**2
 
 
 def mixture_losses(x_M, share_M, μ_SK, σ_SK, log_π_SK):
-    """Minus the mean log-density of tallied data under S mixtures at once, differentiable, by logsumexp.
+    """Minus the mean log-density of tallied data under S mixtures at once; the sign of σ is free.
 
-    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, log_π_SK: (S, K) tensors: means, standard deviations (the sign is
-    free), logarithms of the weights. Returns loss_S, (S,) tensor, in nats; a start that is lost gives NaN or inf there
-    and leaves the others alone. Raises ValueError for other than tensors and other shapes. Built in notebook 06.
+    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, log_π_SK: (S, K) tensors. Returns loss_S, (S,), in nats; a start
+    that is lost gives NaN or inf there and leaves the others alone. Built in notebook 11.
     """
-    _shapes(x_M, share_M, μ_SK, σ_SK, log_π_SK)
-    z_SKM = (x_M - μ_SK[..., None]) / σ_SK[..., None]
-    log_p_SKM = (log_π_SK - 0.5 * torch.log(2 * torch.pi * σ_SK**2))[..., None] - 0.5 * z_SKM**2
-    return -(torch.logsumexp(log_p_SKM, dim=1) @ share_M)
+    return -torch.logsumexp(log_joint(x_M, μ_SK, σ_SK.abs().log(), log_π_SK), dim=1) @ share_M
 
 
 def free_losses(x_M, share_M, μ_SK, s_SK, a_SK):
     """As mixture_losses, with free parameters: the standard deviations are exp(s), the weights softmax(a).
 
-    x_M, share_M: (M,) tensors from tally. μ_SK, s_SK, a_SK: (S, K) tensors: means, logarithms of the standard
-    deviations (as large as they like; below about -700, exp(-s) overflows), logits of the weights. Returns loss_S, (S,)
-    tensor, in nats. Raises ValueError as mixture_losses does. Built in notebook 07.
+    Built in notebook 07.
     """
-    _shapes(x_M, share_M, μ_SK, s_SK, a_SK)
-    z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
-    log_π_SK = torch.log_softmax(a_SK, dim=1)
-    log_p_SKM = (log_π_SK - s_SK - 0.5 * np.log(2 * np.pi))[..., None] - 0.5 * z_SKM**2
-    return -torch.logsumexp(log_p_SKM, dim=1) @ share_M
+    return -torch.logsumexp(log_joint(x_M, μ_SK, s_SK, torch.log_softmax(a_SK, dim=1)), dim=1) @ share_M
+
+
+def post_losses(x_M, share_M, μ_SK, σ_SK, π_SK):
+    """The loss of the post of 2017 for S mixtures at once, in its own way: exp, sum, log, and |1 - sum(π)|.
+
+    Shapes as in mixture_losses; the signs of σ and the sum of π are free. Returns loss_S, (S,), in nats, inf or NaN
+    where the density underflows: that is its subject. Built in notebook 11.
+    """
+    μ_SK1, σ_SK1, π_SK1 = μ_SK[..., None], σ_SK[..., None], π_SK[..., None]
+    log_normal_SKM = -0.5 * torch.log(2 * torch.pi * σ_SK1**2) - 0.5 * (x_M - μ_SK1) ** 2 / σ_SK1**2
+    p_SM = (π_SK1 * torch.exp(log_normal_SKM)).sum(dim=1)
+    return -torch.log(p_SM) @ share_M + torch.abs(1 - π_SK.sum(dim=1))
+
+
+def em_step(x_M, share_M, μ_SK, σ_SK, π_SK):
+    """One step of EM for S mixtures at once: the responsibilities (E), then weighted means, spreads and shares (M).
+
+    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, π_SK: (S, K) tensors, σ and π positive (else NaN). Returns the
+    three after the step; the weights sum to one. Built in notebook 16.
+    """
+    r_SKM = torch.softmax(log_joint(x_M, μ_SK, σ_SK.log(), π_SK.log()), dim=1)
+    π_SK = r_SKM @ share_M
+    μ_SK = r_SKM @ (share_M * x_M) / π_SK
+    variance_SK = (r_SKM * (x_M - μ_SK[..., None]) ** 2) @ share_M / π_SK
+    return μ_SK, variance_SK.sqrt(), π_SK
+
+
+def unpack(θ_CD):
+    """(μ_CK, s_CK, a_CK) of C mixtures of two components: θ_CD, (C, 5), holds μ_1, μ_2, s_1, s_2, a_1; a_2 is zero.
+
+    Built in notebook 18.
+    """
+    return θ_CD[:, :2], θ_CD[:, 2:4], torch.nn.functional.pad(θ_CD[:, 4:], (0, 1))
+
+
+def log_likelihood(x_N, θ_CD):
+    """The log-likelihood of x_N, (N,), under C mixtures, θ_CD as in unpack. Returns (C,). Built in notebook 18."""
+    return -len(x_N) * free_losses(x_N, torch.full_like(x_N, 1 / len(x_N)), *unpack(θ_CD))
+
+
+def log_prior(μ_SK, s_SK, a_SK):
+    """The series' prior: μ normal (0, 5), s normal (0, 1), π Dirichlet (2), as a density of μ, s and K - 1 logits.
+
+    μ_SK, s_SK, a_SK: (S, K) tensors, the last logit held at rest. Returns log_p_S, (S,), normalised: the Jacobian of
+    softmax is in it. Built in notebook 18.
+    """
+    log_normal_SK = -0.5 * (μ_SK / 5) ** 2 - 0.5 * s_SK**2 - math.log(5 * 2 * math.pi)
+    log_weights_S = 2 * torch.log_softmax(a_SK, dim=1).sum(dim=1) + math.lgamma(2 * μ_SK.shape[1])
+    return log_normal_SK.sum(dim=1) + log_weights_S
+
+
+def log_posterior(x_N, θ_CD):
+    """log_likelihood + log_prior, (C,): the log-posterior up to a number. Built in notebook 18."""
+    return log_likelihood(x_N, θ_CD) + log_prior(*unpack(θ_CD))
+
+
+# --- Descents
+
+
+def draw_starts(S, K=2, seed=0):
+    """Draw S random starts at once, as the post of 2017 draws one: N(0, 1), squares of it, absolute values of it.
+
+    Returns μ_SK, σ_SK, π_SK, three (S, K) float64 tensors; the weights do not sum to one. Built in notebook 11.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    μ_SK, root_SK, weight_SK = (torch.randn(S, K, generator=rng, dtype=torch.float64) for _ in range(3))
+    return μ_SK, root_SK**2, weight_SK.abs()
 
 
 def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
     """Gradient descent from S starts at once: the sum of their losses gives each row its own gradient.
 
-    losses_of: a function of x_M, share_M and the parameters that returns (S,) losses. x_M, share_M: (M,) tensors from
-    tally. start: three (S, K) tensors, left as they are. steps: how many steps T. lr: a number, or an (S, 1) tensor.
-    tidy: what to do with the last parameter after a step, a function of it. Returns three histories of the shape
-    (T + 1, S, K): a row before each step, and the end. Raises ValueError for steps below one, an lr that is not
-    positive, and as losses_of does. Built in notebook 06.
+    losses_of: a function of x_M, share_M and the parameters that returns (S,) losses. start: (S, K) tensors, left as
+    they are. lr: a number or an (S, 1) tensor. tidy: applied to the last parameter after each step. Returns a history
+    of each parameter, (steps + 1, S, K): a row before each step, and the end. Built in notebook 11.
     """
-    _whole("steps", steps, least=1)
-    if (_array("lr", lr) <= 0).any():
-        raise ValueError(f"lr must be positive, got {lr!r}")
-    parameters = [start_SK.clone().requires_grad_() for start_SK in start]
-    history = [[start_SK.clone()] for start_SK in start]
+    parameters = [start_SK.detach().clone().requires_grad_() for start_SK in start]
+    history = [[parameter_SK.detach().clone()] for parameter_SK in parameters]
     for _ in range(steps):
         losses_of(x_M, share_M, *parameters).sum().backward()
         with torch.no_grad():
@@ -240,137 +185,105 @@ def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
                 parameter_SK.grad.zero_()
             if tidy is not None:
                 parameters[-1].copy_(tidy(parameters[-1]))
-        for rows, parameter_SK in zip(history, parameters, strict=True):
+        for rows, parameter_SK in zip(history, parameters):
             rows.append(parameter_SK.detach().clone())
     return [torch.stack(rows) for rows in history]
-
-
-def em_step(x_M, share_M, μ_SK, σ_SK, π_SK):
-    """One step of EM for S mixtures at once: the responsibilities (E), then weighted means, spreads and shares (M).
-
-    x_M, share_M: (M,) tensors from tally, or data and 1/N each. μ_SK, σ_SK, π_SK: (S, K) tensors: means, standard
-    deviations (positive), weights (positive; only their ratios count). Returns the three after the step, (S, K)
-    tensors; the weights sum to one. Raises ValueError as mixture_losses does, and for a σ or weight that is not
-    positive. Built in notebook 10.
-    """
-    _shapes(x_M, share_M, μ_SK, σ_SK, π_SK)
-    if not ((σ_SK > 0).all() and (π_SK > 0).all()):
-        raise ValueError(f"σ_SK and π_SK must be positive, got {σ_SK} and {π_SK}")
-    z_SKM = (x_M - μ_SK[..., None]) / σ_SK[..., None]
-    r_SKM = torch.softmax((π_SK.log() - σ_SK.log())[..., None] - 0.5 * z_SKM**2, dim=1)
-    π_SK = r_SKM @ share_M
-    μ_SK = r_SKM @ (share_M * x_M) / π_SK
-    σ_SK = ((r_SKM * (x_M - μ_SK[..., None]) ** 2) @ share_M / π_SK).sqrt()
-    return μ_SK, σ_SK, π_SK
-
-
-def log_prior(μ_SK, s_SK, a_SK):
-    """The log-density of the series' prior in free parameters: μ normal (0, 5), s normal (0, 1), π Dirichlet (2).
-
-    μ_SK, s_SK, a_SK: (S, K) tensors as in free_losses, at least two components. The density is that of μ, s and the
-    first K - 1 logits, the last being held at rest: the Jacobian of softmax is in it. Returns log_p_S, (S,) tensor,
-    normalised. Raises ValueError for other than tensors, other shapes, K = 1. Built in notebook 11.
-    """
-    _shapes(torch.zeros(1), torch.zeros(1), μ_SK, s_SK, a_SK)
-    if (K := μ_SK.shape[1]) < 2:
-        raise ValueError(f"a mixture with weights to choose has two components or more, got K = {K}")
-    log_normal_SK = -0.5 * (μ_SK / 5) ** 2 - np.log(5) - 0.5 * s_SK**2 - np.log(2 * np.pi)
-    return log_normal_SK.sum(dim=1) + 2 * torch.log_softmax(a_SK, dim=1).sum(dim=1) + math.lgamma(2 * K)
-
-
-def log_posterior(x_N, θ_CD):
-    """The log-density of data and parameters together, for C mixtures of two components: the posterior, up to a number.
-
-    x_N: (N,) tensor. θ_CD: (C, 5) tensor, in each row μ_1, μ_2, s_1, s_2 and a, the log-odds of the first component.
-    Returns log_p_C, (C,) tensor, differentiable: the sum of the log-likelihood and log_prior. Raises ValueError for
-    no data, other than tensors and other shapes. Built in notebook 11.
-    """
-    is_fine = all(isinstance(value, torch.Tensor) and value.is_floating_point() for value in (x_N, θ_CD))
-    if not is_fine or x_N.ndim != 1 or len(x_N) == 0 or θ_CD.ndim != 2 or θ_CD.shape[1] != 5:
-        found = [getattr(value, "shape", value) for value in (x_N, θ_CD)]
-        raise ValueError(f"x_N and θ_CD must be floating point tensors of the shapes (N,) and (C, 5), got {found}")
-    μ_CK, s_CK, a_CK = θ_CD[:, :2], θ_CD[:, 2:4], torch.nn.functional.pad(θ_CD[:, 4:], (0, 1))
-    loss_C = free_losses(x_N, torch.full_like(x_N, 1 / len(x_N)), μ_CK, s_CK, a_CK)
-    return log_prior(μ_CK, s_CK, a_CK) - len(x_N) * loss_C
 
 
 def rate(successes, trials):
     """A rate with its exact (Clopper-Pearson) 95 % interval, as text: "82 of 500, 16.4 % (13.3 to 19.9)".
 
-    successes, trials: integers, or tensors and arrays that hold one. Returns the text. Raises ValueError for trials
-    below one, and for successes below zero or above trials. Built in notebook 06.
+    successes, trials: integers, or tensors of one. Raises ValueError unless 0 <= successes <= trials. Built in
+    notebook 11.
     """
-    try:
-        successes, trials = operator.index(successes), operator.index(trials)
-        low, high = binomtest(successes, trials).proportion_ci(0.95)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"successes of trials must be whole numbers with 0 <= successes <= trials: {error}") from None
-    return f"{successes} of {trials}, {successes / trials:.1%} ({100 * low:.1f} to {100 * high:.1f})".replace("%", " %")
+    low, high = scipy.stats.binomtest(int(successes), int(trials)).proportion_ci(0.95)
+    percent = f"{100 * successes / trials:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{successes} of {trials}, {percent}"
 
 
-def graph_of(root, names=None):
-    """Walk an autograd graph from its end to its leaves.
+# --- Pictures
 
-    root: a tensor with a grad_fn. names: {name: leaf tensor}, to label the leaves. Returns a networkx DiGraph of the
-    nodes, each with a "label". Raises ValueError for a tensor without a grad_fn. Built in notebook 02.
+BLUE, RED, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666"  # each over 3:1 on white
+DARK = ".15"
+FIGURE_STYLE = {  # for plt.rcParams.update; seaborn's style "ticks" and what the series changes in it
+    "font.family": "DejaVu Sans", "font.sans-serif": ["DejaVu Sans"], "font.size": 12, "axes.labelsize": 12,
+    "axes.titlesize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11,
+    "legend.frameon": False, "text.color": DARK, "axes.labelcolor": DARK, "axes.edgecolor": DARK,
+    "xtick.color": DARK, "ytick.color": DARK,
+    "xtick.major.size": 6, "ytick.major.size": 6, "xtick.minor.size": 4, "ytick.minor.size": 4,
+    "axes.linewidth": 1.25, "xtick.major.width": 1.25, "ytick.major.width": 1.25, "xtick.minor.width": 1,
+    "ytick.minor.width": 1, "lines.linewidth": 2, "lines.solid_capstyle": "round", "patch.edgecolor": "w",
+    "patch.force_edgecolor": True, "axes.axisbelow": True, "axes.titlelocation": "left", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, PURPLE]),
+    "grid.color": ".8", "grid.linewidth": 1, "figure.figsize": (8, 3.6), "figure.dpi": 100,
+    "figure.constrained_layout.use": True}
+
+
+def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
+    """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
+
+    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: by default the current axes. line: colour, label ...
+    Returns what ax.plot returns. Built in notebook 01.
     """
-    if not isinstance(root, torch.Tensor) or root.grad_fn is None:
-        raise ValueError("root must be a tensor with a grad_fn: the result of a recorded operation")
-    graph, to_visit = nx.DiGraph(), [root.grad_fn]
-    while to_visit:
-        node = to_visit.pop(0)
+    grid_N, ax = np.linspace(-10, 10, 500), ax or plt.gca()
+    return ax.plot(grid_N, gmm_density(grid_N, μ_K, σ_K, π_K, weights_sum_to_one), **line)
+
+
+def draw_graph(root, ax, names):
+    """Draw an autograd graph: leaves green, on the left; the result on the right; arrows as backward() walks.
+
+    root: a tensor with a grad_fn. ax: axes, at least 0.6 inch wide for each step. names: {name: leaf or result}. The
+    first operand of a formula stands on top. Returns the graph, a networkx DiGraph whose nodes have a "label" and a
+    "place", (x, y) in ax. Raises ValueError for a root that no recorded operation has made.
+    """
+    if root.grad_fn is None:
+        raise ValueError("root has no grad_fn: no recorded operation has made it")
+    graph, arrows, row, free, boxes = nx.DiGraph(), [], {}, itertools.count(), {}
+
+    def visit(node):  # returns a row: the middle of its operands', a new one for a leaf and for what is used again
+        if node in graph:
+            return next(free)
         leaf = getattr(node, "variable", None)
-        name = next((name for name, tensor in (names or {}).items() if tensor is leaf), "leaf")
-        graph.add_node(node, label=node.name().split("Backward")[0] if leaf is None else name)
-        for child in (child for child, _ in node.next_functions if child is not None):
-            to_visit += [] if child in graph else [child]
-            graph.add_edge(node, child)
-    return graph
+        name = [name for name, tensor in names.items() if tensor is leaf or tensor.grad_fn is node][:1]
+        step = [node.name().split("Backward")[0]] if leaf is None else []
+        graph.add_node(node, label=" = ".join(name + step) or "leaf")
+        ways = [(node, child, visit(child)) for child, _ in node.next_functions if child is not None]
+        arrows.extend(ways)
+        return row.setdefault(node, np.mean([r for _, _, r in ways])) if ways else next(free)
 
-
-def places(graph):
-    """Where to draw the nodes of a graph: one row below the lowest node above, ordered by the leaves below.
-
-    graph: a networkx DiGraph. Returns {node: (x, y)}. Raises ValueError for other graphs, and for cycles. Plumbing.
-    """
-    if not isinstance(graph, nx.DiGraph) or not nx.is_directed_acyclic_graph(graph):
-        raise ValueError("graph must be a networkx DiGraph without cycles")
-    leaves = [node for node in graph if graph.out_degree(node) == 0]
-    column, place = {}, {}
-    for row, nodes in enumerate(nx.topological_generations(graph)):
-        for node in nodes:
-            below = [n for n, leaf in enumerate(leaves) if leaf == node or leaf in nx.descendants(graph, node)]
-            above = [column[parent][0] for parent in graph.predecessors(node)]
-            column[node] = (np.mean(below), np.mean(above or [0]))
-        for n, node in enumerate(sorted(nodes, key=column.get)):
-            place[node] = (n - (len(nodes) - 1) / 2, -row)
-    return place
-
-
-def draw_graph(root, ax, names=None):
-    """Draw an autograd graph: operations as boxes, leaves as green boxes at the bottom, arrows as backward() walks.
-
-    root, names: as in graph_of. ax: axes. Returns the graph. Raises ValueError as graph_of does. Built in notebook 02.
-    """
-    graph = graph_of(root, names)
-    place = places(graph)
-    nx.draw_networkx_edges(graph, place, ax=ax, node_size=900, edge_color=GREY)
+    visit(root.grad_fn)
+    graph.add_edges_from((node, child) for node, child, _ in arrows)
+    columns = [*nx.topological_generations(graph)]
+    column = {node: c for c, nodes in enumerate(columns) for node in nodes}
+    for node, child, r in sorted(arrows, key=lambda arrow: -column[arrow[0]]):
+        row.setdefault(child, r)  # a leaf stands beside its deepest use
+    width_C = np.array([4 + max(len(graph.nodes[node]["label"]) for node in nodes) for nodes in columns])
+    left_C, middle_C = -width_C.cumsum(), width_C / 2 - width_C.cumsum()
+    place = {node: (middle_C[column[node]], row[node]) for node in graph}
+    nx.set_node_attributes(graph, place, "place")
+    ax.set(xlim=(left_C[-1], 0), ylim=(next(free) - 0.4, -0.6))
+    ax.set_axis_off()
+    look = {"ha": "center", "va": "center", "size": min(11, 130 * ax.bbox.width / ax.figure.dpi / width_C.sum())}
     for node, label in graph.nodes(data="label"):
         box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLUE if graph.out_degree(node) else GREEN}
-        nx.draw_networkx_labels(graph, place, {node: label}, font_size=10, bbox=box, ax=ax)
-    ax.margins(0.2, 0.08)
-    ax.set_axis_off()
+        boxes[node] = ax.text(*place[node], label, bbox=box, **look).get_bbox_patch()
+    for node, child, r in arrows:  # along row r past the columns between, then to the child
+        line = [place[node]] + [(middle_C[c], r) for c in range(column[node] + 1, column[child])]
+        gap = left_C[column[child] - 1]
+        line += [(gap, r)] if r != row[child] else []
+        line += [(gap - 1, row[child])] if abs(r - row[child]) > 1 else []
+        ax.plot(*zip(*line), color=RED, linewidth=1.2, zorder=1)
+        ends = {"patchA": boxes[node], "patchB": boxes[child], "shrinkA": 0, "shrinkB": 1}
+        style = {"arrowstyle": "-|>", "color": RED, "linewidth": 1.2}
+        ax.annotate("", place[child], line[-1], arrowprops=style | ends)
     return graph
 
 
 def render_frames(fig, draw, steps):
-    """Draw one picture for each step of a history.
+    """Draw one picture for each step of a history: draw(t) changes the figure, which is closed at the end.
 
-    fig: the figure that draw draws into; it is closed. draw: a function of one step t. steps: the F steps. Returns
-    frames_F, F pictures, each (height, width, 3) uint8. Raises ValueError for no steps. Built in notebook 05.
+    Returns frames_F, a list of F pictures, each (height, width, 3) uint8. Built in notebook 06.
     """
-    if len(steps) == 0:
-        raise ValueError("steps is empty: there is nothing to draw")
     canvas, frames_F = FigureCanvasAgg(fig), []
     canvas.draw()
     fig.set_layout_engine("none")  # the axes stay where the first drawing has put them
@@ -382,89 +295,85 @@ def render_frames(fig, draw, steps):
     return frames_F
 
 
-def _write(path, ending, pictures_F, how, fps=1):
-    """Encode into a folder beside path, then move the finished file into place: the old one is whole until then."""
-    path, pictures_F = Path(path), [np.asarray(picture) for picture in pictures_F]
-    kinds = {(picture.shape, picture.dtype.name) for picture in pictures_F}
-    if path.suffix != ending or not 0.002 <= _array("fps", fps) <= 50:
-        raise ValueError(f"path must end in {ending}, and fps lie between 0.002 and 50, got {path} and {fps!r}")
-    if len(kinds) != 1 or pictures_F[0].shape[2:] != (3,) or pictures_F[0].dtype != np.uint8:
-        raise ValueError(f"frames_F must be uint8 of one shape (height, width, 3), got {kinds or 'an empty list'}")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            iio.imwrite(Path(folder) / path.name, np.stack(pictures_F), **how)
-            return Path(folder, path.name).replace(path)
-    except OSError as error:
-        raise ValueError(f"path: cannot write {path.as_posix()}: {error}") from error
+def replace_file(path, data):
+    """Write data (bytes) beside path, then move it into place: an older file stays whole until then. Returns path."""
+    with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".writing-") as folder:
+        finished = Path(folder) / Path(path).name
+        finished.write_bytes(data)
+        return finished.replace(path)
 
 
 def write_gif(path, frames_F, fps=10):
     """Write a GIF that loops for ever.
 
-    path: where, ending in .gif. frames_F: F pictures, each (height, width, 3) uint8. fps: frames a second, at most 50:
-    browsers slow faster ones down. Returns the path. Raises ValueError for no frames, frames that differ, a bad fps or
-    ending, a path that cannot be written; then an older file stays whole. Built in notebook 05.
+    frames_F: F pictures of one size, each (height, width, 3) uint8. fps: frames a second. Returns the path. Raises
+    ValueError for an fps over 50, no frames, sizes that differ. Built in notebook 06.
     """
-    how = {"plugin": "pillow", "duration": 10 * round(100 / max(_array("fps", fps), 0.002)), "loop": 0}  # 10 ms
-    return _write(path, ".gif", frames_F, how, fps)
-
-
-def write_mp4(path, frames_F, fps=10):
-    """Write an MP4 (H.264), by one encoder thread, so that the same frames give the same bytes.
-
-    path: where, ending in .mp4. frames_F: F pictures, each (height, width, 3) uint8. fps: as in write_gif. Returns the
-    path. Raises ValueError as write_gif does, and for an odd height or width. Built in notebook 05.
-    """
-    if any(size % 2 for picture in frames_F for size in np.shape(picture)[:2]):
-        raise ValueError("frames_F must have an even height and width, as H.264 asks for")
-    exact = "-threads 1 -x264-params cpu-independent=1 -fflags +bitexact -flags:v +bitexact -map_metadata -1".split()
-    how = {"plugin": "FFMPEG", "codec": "libx264", "macro_block_size": 2, "ffmpeg_log_level": "error"}
-    return _write(path, ".mp4", frames_F, how | {"fps": fps, "output_params": exact}, fps)
+    if not 0 < fps <= 50:
+        raise ValueError(f"browsers show at most 50 frames a second, got fps = {fps}")
+    frames_F = np.stack(list(frames_F))
+    ends_F = 10 * np.round(100 / fps * np.arange(len(frames_F) + 1))  # in hundredths of a second, as a GIF counts
+    how = {"plugin": "pillow", "extension": ".gif", "duration": np.diff(ends_F).tolist(), "loop": 0}
+    return replace_file(path, iio.imwrite("<bytes>", frames_F, **how))
 
 
 def write_film_strip(path, frames_F, columns=2):
     """Write pictures side by side as one still PNG, row after row: a moving picture for paper.
 
-    path: where, ending in .png. frames_F: F pictures, each (height, width, 3) uint8. columns: pictures in a row.
-    Returns the path. Raises ValueError as write_gif does, and for columns that do not divide F. Built in notebook 05.
+    frames_F: F pictures of one size, each (height, width, 3) uint8. Returns the path. Raises ValueError for no frames,
+    sizes that differ, a last row that is not full. Built in notebook 06.
     """
-    _whole("columns", columns, least=1)
-    if len(frames_F) % columns or len({np.shape(picture) for picture in frames_F}) > 1:
-        raise ValueError(f"columns must divide the number of frames, {len(frames_F)}, and frames_F share one shape")
-    rows = [np.hstack(frames_F[n : n + columns]) for n in range(0, len(frames_F), columns)]
-    return _write(path, ".png", [np.vstack(rows)] if rows else [], {"plugin": "pillow"})
+    frames_F = list(frames_F)
+    rows = [np.hstack(frames_F[f : f + columns]) for f in range(0, len(frames_F), columns)]
+    return replace_file(path, iio.imwrite("<bytes>", np.vstack(rows), plugin="pillow", extension=".png"))
 
 
 def show_figure(fig, description):
-    """Show a figure with its description below it, and the same text as the picture's alt text.
-
-    fig: a matplotlib figure; it is closed. description: a sentence. Raises ValueError for an empty one. Plumbing.
-    """
-    if not isinstance(description, str) or not description.strip():
-        raise ValueError(f"description must say what the figure shows, got {description!r}")
+    """Show a figure with its description below it, and the same text as the picture's alt text; then close it."""
     fig.savefig(file := io.BytesIO(), format="png", dpi=100)
     plt.close(fig)
     display({"image/png": file.getvalue()}, metadata={"image/png": {"alt": description}}, raw=True)
     display({"text/markdown": f"*{description}*", "text/plain": description}, raw=True)
 
 
-def check_answer(answer, expected, tolerance=1e-6):
-    """Say whether an exercise's answer is right, and if not, what is wrong with it.
+# --- Exercises
 
-    answer, expected: a number, array or tensor of any shape; an answer of None or ... is "not answered yet". tolerance:
-    the largest difference allowed. Prints one line; returns nothing. Raises ValueError for an expected value that is
-    not finite numbers, or a negative tolerance. Plumbing.
+
+def check_answer(answer, expected, tolerance=1e-6, mistakes=None, name=""):
+    """Say in one line whether an exercise's answer is right, and if not, what is wrong with it.
+
+    answer, expected: a number, array, tensor (also one that requires grad) or list of them; ... is "Not answered yet".
+    tolerance: the largest difference allowed. mistakes: {what is wrong: the answer it gives}. name: of one answer among
+    several. Raises ValueError for an expected value that is not finite.
     """
-    expected, tolerance = _array("expected", expected), _array("tolerance", tolerance)
-    if tolerance < 0:
-        raise ValueError(f"tolerance must not be negative, got {tolerance!r}")
-    if answer is None or answer is ...:
-        return print("Not answered yet.")
+    expected, start = _as_array(expected), f"{name}: " if name else ""
+    if not np.isfinite(expected).all():
+        raise ValueError(f"the expected value must be finite, got {expected}")
+    if answer is ...:
+        return print(f"{start}Not answered yet.")
+    if answer is None:
+        return print(f"{start}Not correct: the answer is None. (What works in place, like backward(), returns None.)")
     try:
-        answer = _array("your answer", answer)
-    except ValueError as error:
-        return print(f"Not correct: {error}.")
+        answer = _as_array(answer)
+    except (TypeError, ValueError) as error:
+        return print(f"{start}Not correct: numbers are expected, got {type(answer).__name__} ({error}).")
+    if _agree(answer, expected, tolerance):
+        return print(f"{start}Correct.")
+    for what, wrong in (mistakes or {}).items():
+        if _agree(answer, _as_array(wrong), tolerance):
+            return print(f"{start}Not correct: {what}")
     if answer.shape != expected.shape:
-        return print(f"Wrong shape: yours is {answer.shape}, expected {expected.shape}.")
-    difference = abs(answer - expected).max()
-    print("Correct." if difference <= tolerance else f"Not correct: the largest difference is {difference:.4g}.")
+        return print(f"{start}Wrong shape: yours is {answer.shape}, expected {expected.shape}.")
+    print(f"{start}Not correct: the largest difference is {abs(answer - expected).max():.4g}, allowed {tolerance:g}.")
+
+
+def _as_array(value):
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+    if isinstance(value, (list, tuple)):
+        value = [_as_array(item) for item in value]
+    return np.asarray(value, dtype=float)
+
+
+def _agree(answer, expected, tolerance):
+    return answer.shape == expected.shape and np.allclose(answer, expected, rtol=0, atol=tolerance, equal_nan=True)

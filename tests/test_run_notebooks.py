@@ -1,154 +1,192 @@
 """tools/run_notebooks.py on small notebooks: what it stores, and what it leaves alone when something fails."""
 
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 
 import run_notebooks
 
-PRINT = 'import sys\nfor word in ("a", "b"):\n    print(word)\n    sys.stdout.flush()'
+ROOT = Path(__file__).resolve().parent.parent
+PRINT = 'import sys\nfor word in ("ä", "b"):\n    print(word)\n    sys.stdout.flush()'
 WRITE = 'from pathlib import Path\n_ = Path("../figures/words.txt").write_text("new")'
 
 
 @pytest.fixture
 def series(tmp_path):
-    """A folder for a series; call it with the cells of a notebook to add one."""
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "figures").mkdir()
+    """A folder for a series, with spaces and Japanese letters; call it with a name and cells to add a notebook."""
+    root = tmp_path / "two words 日本"
+    for name in ("notebooks/experts", "figures"):
+        (root / name).mkdir(parents=True)
 
-    def add(name, *sources):
-        cells = [new_markdown_cell("# Title"), *(new_code_cell(source) for source in sources)]
-        cells[1].metadata = {"tags": ["exercise"], "execution": {"iopub.status.busy": "2026"}, "collapsed": True}
-        cells[1].id = "first"
-        notebook = new_notebook(cells=cells, metadata={"language_info": {"name": "python", "version": "3.0"}, "x": 1})
-        path = tmp_path / "notebooks" / f"{name}.ipynb"
-        nbformat.write(notebook, path)
+    def add(name, *sources, tags=()):
+        cells = [new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
+        cells[0].metadata = {"tags": list(tags), "collapsed": True, "jupyter": {"source_hidden": False}}
+        path = root / "notebooks" / f"{name}.ipynb"
+        nbformat.write(new_notebook(cells=cells, metadata={"language_info": {"name": "python", "version": "3"}}), path)
         return path
 
+    add.root = root
     return add
 
 
-def test_run_stores_outputs_and_nothing_of_the_machine(series, capsys):
-    path = series("01_a", PRINT, '{"ä"}')
-    assert run_notebooks.main([], path.parent.parent) == 0
+def output(path, cell=0):
+    return nbformat.read(path, as_version=4).cells[cell].outputs[0]["text"]
+
+
+def files(root):
+    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in root.rglob("*") if file.is_file()}
+
+
+def test_run_stores_outputs_and_nothing_of_the_machine_and_a_second_run_nothing(series, capsys):
+    path = series("01_a", PRINT, WRITE, tags=["exercise-check", "hide-input", "hide-output"])
+    series("experts/topic", "from pathlib import Path\nprint(Path('../../figures').is_dir())")
+    assert run_notebooks.main([], series.root) == 0
     said = capsys.readouterr().out
-    assert "[1/1] 01_a" in said
-    assert "slowest cell" in said
+    assert re.search(r"\[\d/2\] 01_a: [\d.]+ s, slowest cell \d .*\n +changed: words.txt, 01_a.ipynb\n", said)
+    assert "2 notebooks in" in said
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata == run_notebooks.METADATA
-    first, second = notebook.cells[1:]
-    assert (first.execution_count, second.execution_count) == (1, 2)
-    assert [output.text for output in first.outputs] == ["a\nb\n"]
-    assert second.outputs[0].data == {"text/plain": "{'ä'}"}
-    assert first.metadata == {"tags": ["exercise"]}
-    assert first.id == "first"
-    raw = path.read_bytes()
-    assert "ä".encode() in raw
-    assert raw.endswith(b"}\n")
-    assert b"\r" not in raw
-
-
-def test_stored_results_are_there_to_read(series):
-    path = series("01_a", 'print(open("reference/long.txt").read())')
-    (path.parent / "reference").mkdir()
-    (path.parent / "reference" / "long.txt").write_text("42", encoding="utf-8")
-    assert run_notebooks.main([], path.parent.parent) == 0
-    assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == "42\n"
-    assert [file.name for file in (path.parent / "reference").iterdir()] == ["long.txt"]
-
-
-def test_second_run_writes_nothing(series):
-    path = series("01_a", PRINT, WRITE)
-    assert run_notebooks.main([], path.parent.parent) == 0
-    files = [path, path.parent.parent / "figures/words.txt"]
-    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
-    assert run_notebooks.main([], path.parent.parent) == 0
-    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    assert [output.text for output in notebook.cells[0].outputs] == ["ä\nb\n"]
+    closed = {"source_hidden": True, "outputs_hidden": True}
+    assert notebook.cells[0].metadata == {"tags": ["exercise-check", "hide-input", "hide-output"], "jupyter": closed}
+    assert notebook.cells[0].id == "cell-0"
+    before = files(series.root)
+    assert run_notebooks.main([], series.root) == 0
+    assert files(series.root) == before
 
 
 def test_a_timing_stays_as_long_as_its_words_do(series):
-    path = series("01_a", "import time\nprint(f'it took {time.time_ns()} ticks')", "import time\nprint(time.time_ns())")
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[1].metadata = {"tags": ["nbval-ignore-output"]}
-    nbformat.write(notebook, path)
-
-    def outputs():
-        assert run_notebooks.main([], path.parent.parent) == 0
-        return [cell.outputs[0].text for cell in nbformat.read(path, as_version=4).cells[1:]]
-
-    first, second = outputs(), outputs()
-    assert first[0] == second[0]
-    assert first[1] != second[1]
+    path = series("01_a", "import time\nprint(f'it took {time.time_ns()} ticks')", tags=["nbval-ignore-output"])
+    assert run_notebooks.main([], series.root) == 0
+    first = output(path)
+    assert run_notebooks.main([], series.root) == 0
+    assert output(path) == first
     path.write_text(path.read_text("utf-8").replace("it took {", "it lasted {"), encoding="utf-8")
-    third = outputs()
-    assert third[0].startswith("it lasted ")
-    assert third[0] == outputs()[0]
+    assert run_notebooks.main([], series.root) == 0
+    assert output(path).startswith("it lasted ")
 
 
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("x = 1\n\n1 / 0", "ZeroDivisionError: division by zero"),
+        ("x = 'μ'\n\n1 / 0", "ZeroDivisionError: division by zero"),
         ("import warnings\nwarnings.warn('careful')", "careful"),
-        ("import sys\nsys.stderr.write('careful')", "careful"),
         ("import os\nos._exit(1)", "the kernel died"),
-        ("def broken(:", "SyntaxError"),
     ],
-    ids=["error", "warning", "stderr", "dead kernel", "syntax"],
 )
-def test_failing_cell_is_named_and_nothing_is_stored(series, capsys, source, says):
-    path = series("01_a", WRITE, source, "print('never')")
-    later = series("02_b", "print(1)")
-    (path.parent.parent / "figures/words.txt").write_text("old")
-    before = [file.read_bytes() for file in (path, later)]
-    assert run_notebooks.main([], path.parent.parent) == 1
+def test_failing_cell_is_named_and_nothing_of_its_notebook_is_stored(series, capsys, source, says):
+    series("01_a", WRITE, source, "print('never')")
+    series("02_b", "import time\ntime.sleep(100)")  # stopped with it
+    (series.root / "figures/words.txt").write_text("old")
+    before = files(series.root)
+    assert run_notebooks.main([], series.root) == 1
     said = capsys.readouterr().err
-    for words in ("01_a.ipynb", "code cell 2", source.splitlines()[0], says):
+    for words in ("01_a.ipynb: code cell 2", source.splitlines()[0], says):
         assert words in said
-    assert [file.read_bytes() for file in (path, later)] == before
-    assert (path.parent.parent / "figures/words.txt").read_text() == "old"
-    assert sorted(file.name for file in path.parent.iterdir()) == ["01_a.ipynb", "02_b.ipynb"]
+    assert "02_b" not in said
+    assert files(series.root) == before
 
 
-def test_slow_cell_is_stopped(series):
-    path = series("01_a", "import time", "time.sleep(60)")
-    notebook = nbformat.read(path, as_version=4)
-    with pytest.raises(run_notebooks.NotebookError, match="longer than 1 s"):
-        run_notebooks.execute(notebook, path.parent, timeout=1)
+@pytest.mark.parametrize("text", ["", "{}", "[]", "<<<<<<< HEAD\n{", '{"nbformat": 3, "worksheets": []}', "\udcff"])
+def test_damaged_file_gets_one_line(series, capsys, text):
+    series("01_a", "1").write_text(text, errors="surrogateescape")
+    assert run_notebooks.main([], series.root) == 1
+    said = capsys.readouterr().err.split("\n")
+    assert said[1].startswith("01_a.ipynb: the file holds no notebook that can be read: ")
+    assert len(said) == 4
 
 
-def test_interrupt_leaves_the_file(series, capsys, monkeypatch):
-    path = series("01_a", PRINT)
-    before = path.read_bytes()
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_notebooks, "write_if_changed", interrupt)
-    assert run_notebooks.main([], path.parent.parent) == 130
-    assert path.read_bytes() == before
-    assert "interrupted" in capsys.readouterr().err
+def test_two_notebooks_that_write_one_figure_are_noticed(series, capsys):
+    series("01_a", WRITE)
+    series("02_b", WRITE)
+    assert run_notebooks.main([], series.root) == 1
+    assert "it writes figures/words.txt, which 0" in capsys.readouterr().err
 
 
-def test_failed_write_leaves_the_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.ipynb"
-    path.write_bytes(b"old")
+def test_files_are_replaced_together_or_not_at_all(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    replace = os.replace
 
-    def fail(*_):
-        raise OSError("disk full")
+    def fail_at_second(source, target):
+        if target == new:
+            raise OSError("disk full")
+        replace(source, target)
 
-    monkeypatch.setattr(run_notebooks.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail_at_second)
     with pytest.raises(OSError, match="disk full"):
-        run_notebooks.write_if_changed(path, b"new")
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.ipynb", b"old")]
+        run_notebooks.store({old: b"changed", new: b"new"})
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"old": b"old"}
+
+
+def test_nothing_of_a_persons_own_set_up_reaches_a_kernel(series, tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    (own / "profile_default/startup").mkdir(parents=True)
+    (own / "kernels/python3").mkdir(parents=True)
+    (own / "kernels/python3/kernel.json").write_text('{"argv": ["false"], "display_name": "x", "language": "python"}')
+    for name in ("startup.py", "seaborn.py", "gmm_helpers.py", "profile_default/startup/own.py"):
+        (own / name).write_text("import builtins\nbuiltins.__mine__ = True\nTAG = 'foreign'")
+    (own / "matplotlibrc").write_text("lines.linewidth: 9")
+    (series.root / "gmm_helpers.py").write_text("TAG = 'ours'")
+    for name in "PYTHONPATH IPYTHONDIR JUPYTER_PATH JUPYTER_DATA_DIR MATPLOTLIBRC HOME MPLCONFIGDIR".split():
+        monkeypatch.setenv(name, str(own))
+    monkeypatch.setenv("PYTHONSTARTUP", str(own / "startup.py"))
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    path = series(
+        "01_a",
+        "import builtins, os, sys, tempfile, gmm_helpers, matplotlib, seaborn\n_ = tempfile.mkdtemp()\n"
+        "print(gmm_helpers.TAG, matplotlib.rcParams['lines.linewidth'], hasattr(builtins, '__mine__'), __debug__)\n"
+        "print(os.environ['MKL_CBWR'], hasattr(seaborn, 'TAG'))",
+    )
+    assert run_notebooks.main([], series.root) == 0
+    assert output(path) == "ours 1.5 False True\nCOMPATIBLE False\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+def test_a_terminated_run_leaves_nothing_behind_and_prints_in_any_encoding(series, tmp_path):
+    series("01_a", "μ = 1", "import time\nopen('begun', 'w').close()\ntime.sleep(100)")
+    series("02_b", "# μ\nprint(1)")
+    before = files(series.root / "notebooks/01_a.ipynb")
+    (tmp_path / "t m p").mkdir()
+    shutil.copytree(ROOT / "tools", series.root / "tools")
+    environment = os.environ | {"TMPDIR": str(tmp_path / "t m p"), "LC_ALL": "C", "PYTHONUTF8": "0"}
+    environment |= {"PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, str(series.root / "tools/run_notebooks.py")]
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list((tmp_path / "t m p").rglob("begun")):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert b"interrupted" in said[1]
+    assert list((tmp_path / "t m p").iterdir()) == []
+    assert files(series.root / "notebooks/01_a.ipynb") == before
 
 
 def test_which_notebooks(series):
-    paths = [series(name, "1") for name in ("01_a", "02_b", "03_c")]
-    root = paths[0].parent.parent
-    assert run_notebooks.find([], root) == paths
-    assert run_notebooks.find(["02"], root) == paths[1:2]
-    assert run_notebooks.find(["2"], root) == paths[1:2]
-    assert run_notebooks.find(["notebooks/0[13]*.ipynb", "3"], root) == [paths[0], paths[2]]
-    assert run_notebooks.find([str(paths[2])], root) == paths[2:]
-    assert run_notebooks.main(["07"], root) == 1
+    names = ("01_a", "02_b", "03_c", "experts/d", "Untitled", "02_b-Copy1")
+    a, b, c, d, *_ = [series(name, "1") for name in names]
+    assert run_notebooks.find([], series.root) == [a, b, c, d]
+    assert run_notebooks.find(["2"], series.root) == [b]
+    assert run_notebooks.find(["notebooks/0[13]*.ipynb", "3", str(d)], series.root) == [a, c, d]
+    assert run_notebooks.main(["07"], series.root) == 1
+
+
+def test_the_template_runs_as_it_is(series):
+    shutil.copy(ROOT / "gmm_helpers.py", series.root)
+    shutil.copy(ROOT / "tools/template.ipynb", series.root / "notebooks/28_name_it.ipynb")
+    assert run_notebooks.main([], series.root) == 0
+    stored = nbformat.read(series.root / "notebooks/28_name_it.ipynb", as_version=4)
+    template = nbformat.read(ROOT / "tools/template.ipynb", as_version=4)
+    assert [cell.metadata for cell in stored.cells] == [cell.metadata for cell in template.cells]

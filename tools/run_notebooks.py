@@ -1,21 +1,23 @@
 """Run the notebooks and store their outputs: `make notebooks`, or `python tools/run_notebooks.py [WHICH ...]`.
 
-WHICH is a number (04), a path or a glob; without it, every notebook runs. A notebook runs in a copy of the
-layout (notebooks/reference/ beside figures/), and only a run without an error reaches the real files, each of them
-replaced in one step. A second run finds the same bytes and writes nothing.
+WHICH is a number (04), a path or a glob; without it the whole series runs, as many notebooks at a time as there are
+cores. Each runs in a copy of the layout. It and the figures that it wrote replace the stored ones together, once its
+last cell has ended without an error. A second run finds the same bytes and writes nothing.
 """
 
+import asyncio
 import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import matplotlib.font_manager  # builds the font cache here: in a notebook it would print a warning
+import matplotlib.font_manager  # finds the fonts once, for all kernels: in a notebook it would print a warning
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -32,71 +34,76 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+CLOSED = {"hide-input": "source_hidden", "hide-output": "outputs_hidden"}  # tag: what JupyterLab calls it
 
 
 class NotebookError(Exception):
-    """A notebook that cannot be run to its end; the message names notebook and cell."""
+    """A notebook that cannot be run to its end, or not be stored."""
 
 
-def write_if_changed(path, data):
-    """Replace the file by `data` (bytes) in one step, unless it holds them already. Return whether it was written."""
-    path = Path(path)
-    if path.exists() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return True
+# --- Where a notebook runs
 
 
 @contextlib.contextmanager
-def stage(figures):
-    """A temporary folder with notebooks/ (only notebooks/reference/) and figures/ (modification times of zero).
+def stage(root):
+    """A temporary folder laid out like the project, for one notebook.
 
-    A file in it whose modification time is not zero was written by the notebook. Meanwhile kernels find first the
-    gmm_helpers.py beside `figures`, and no personal settings of IPython and matplotlib: they could change outputs.
+    notebooks/ holds what a notebook may read there, and no notebook; figures/ holds copies with modification times of
+    zero, so that `written` knows the others.
     """
+    root = Path(root)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
-        (folder / "notebooks").mkdir()
-        if (reference := figures.parent / "notebooks" / "reference").is_dir():  # stored results that notebooks read
-            shutil.copytree(reference, folder / "notebooks" / "reference")
-        (folder / "figures").mkdir()
-        for file in figures.glob("*"):
+        unread = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__", "solutions")
+        shutil.copytree(
+            root / "notebooks",
+            folder / "notebooks",
+            ignore=unread,
+            copy_function=shutil.copyfile,
+            ignore_dangling_symlinks=True,
+        )
+        for copied in [folder / "notebooks", *filter(Path.is_dir, folder.rglob("notebooks/**/*"))]:
+            copied.chmod(0o755)  # it may be read-only, in a checkout that is
+        for name in ("notebooks/experts", "figures", "home/matplotlib"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for file in (root / "figures").glob("*"):
             if file.is_file():
                 shutil.copyfile(file, folder / "figures" / file.name)
                 os.utime(folder / "figures" / file.name, (0, 0))
-        settings = {
-            "IPYTHONDIR": str(folder / "ipython"),
-            "MATPLOTLIBRC": str(Path(matplotlib.get_data_path(), "matplotlibrc")),
-            "PYTHONPATH": os.pathsep.join([str(figures.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        }
-        before = {name: os.environ.get(name) for name in settings}
-        os.environ.update(settings)
-        try:
-            yield folder
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        for file in Path(matplotlib.get_cachedir()).glob("fontlist*.json"):
+            shutil.copyfile(file, folder / "home/matplotlib" / file.name)
+        yield folder
 
 
 def written(folder):
     """Names of the files in `folder` that were written since `stage` filled it, sorted."""
-    return sorted(file.name for file in Path(folder).iterdir() if file.stat().st_mtime != 0)
+    return sorted(file.name for file in Path(folder).iterdir() if file.is_file() and file.stat().st_mtime != 0)
 
 
-def first_line(source):
-    return next((line for line in source.splitlines() if line.strip()), "")
+def kernel_environment(root, folder):
+    """All environment variables of a kernel in `folder`, as `stage` gave it.
+
+    Nothing of a person's own set-up, which could change outputs, and nothing that a notebook leaves behind outside
+    `folder`. One thread, unless the variables say otherwise, and MKL's arithmetic alike on every kind of processor.
+    """
+    home = str(Path(folder, "home"))
+    personal = ("PYTHON", "IPYTHON", "JUPYTER", "MPL", "MATPLOTLIB", "XDG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(personal) or name == "PYTHONHOME"}
+    threads = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"], "1")
+    return {
+        **threads,
+        **kept,
+        "MKL_CBWR": "COMPATIBLE",
+        "PYTHONPATH": str(root),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        **dict.fromkeys(["HOME", "IPYTHONDIR", "TMPDIR", "TEMP", "TMP"], home),
+        "MPLCONFIGDIR": str(Path(home, "matplotlib")),
+        "MATPLOTLIBRC": str(Path(matplotlib.get_data_path(), "matplotlibrc")),
+    }
+
+
+# --- What is stored
 
 
 def merge_streams(outputs):
@@ -116,8 +123,10 @@ def normalise(notebook):
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat_minor = 5
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        tags = cell.metadata.get("tags", [])
+        closed = {key: True for tag, key in CLOSED.items() if tag in tags}
+        kept = {"tags": tags, "jupyter": closed}
+        cell.metadata = nbformat.from_dict({key: value for key, value in kept.items() if value})
         if cell.cell_type == "code":
             cell.outputs = merge_streams(cell.outputs)
     return notebook
@@ -139,95 +148,181 @@ def keep_timings(notebook, stored):
             cell.outputs = old.outputs
 
 
-def execute(notebook, folder, timeout=300):
+def read(path):
+    """The notebook; a NotebookError where the file does not hold one."""
+    try:
+        notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))
+        if notebook.nbformat != 4:
+            raise ValueError(f"its format is {notebook.nbformat}, not 4")
+        nbformat.validate(notebook)
+    except Exception as error:  # whatever a damaged file leads to
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NotebookError(f"the file holds no notebook that can be read: {reason}") from error
+    return notebook
+
+
+def store(files):
+    """Replace files (path: bytes), all of them or none. Return the names of those that changed."""
+    before = {path: path.read_bytes() if path.is_file() else None for path in files}
+    new = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in files if files[path] != before[path]}
+    try:
+        for path, file in new.items():
+            file.write_bytes(files[path])
+            if before[path] is not None:
+                shutil.copymode(path, file)
+        for path, file in new.items():
+            os.replace(file, path)
+    except BaseException:
+        for path in new:
+            if before[path] is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != before[path]:
+                path.write_bytes(before[path])
+        raise
+    finally:
+        for file in new.values():
+            file.unlink(missing_ok=True)
+    return [path.name for path in new]
+
+
+# --- Running
+
+
+async def execute(notebook, folder, environment, timeout=300):
     """Run the notebook in `folder`, filling in its outputs. Return (seconds, count, first line) of the slowest cell."""
-    manager = AsyncKernelManager(kernel_name="python3", ip="127.0.0.1")
+    manager = AsyncKernelManager(kernel_name="python3", connection_file=environment["HOME"] + "/kernel.json")
     # No folders to search: "python3" is then the Python that runs this, whatever kernels a person has installed.
     manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
-    client = NotebookClient(
-        notebook, km=manager, timeout=timeout, record_timing=False, resources={"metadata": {"path": str(folder)}}
-    )
-    slowest, count = (0.0, 0, ""), 0
+    client = NotebookClient(notebook, km=manager, timeout=timeout, startup_timeout=timeout, record_timing=False)
+    slowest, count, cell = (0.0, 0, ""), 0, None
     try:
         # What the kernel itself logs is not the notebook's; cells' stderr comes by way of their outputs.
-        with client.setup_kernel(cleanup_kc=True, stderr=subprocess.DEVNULL):
-            for index, cell in enumerate(notebook.cells):
-                if cell.cell_type != "code":
-                    continue
-                count += 1
-                cell.outputs = []
-                start = time.perf_counter()
-                client.execute_cell(cell, index, execution_count=count)
-                slowest = max(slowest, (time.perf_counter() - start, count, first_line(cell.source)))
-                for output in cell.outputs:
-                    if output.get("name") == "stderr":
-                        raise NotebookError(f"it wrote to stderr:\n{output.text.strip()}")
+        await client.async_start_new_kernel(cwd=str(folder), env=environment, stderr=subprocess.DEVNULL)
+        await client.async_start_new_kernel_client()
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code":
+                continue
+            count += 1
+            cell.outputs = []
+            start = time.perf_counter()
+            await client.async_execute_cell(cell, index, execution_count=count)
+            line = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
+            slowest = max(slowest, (time.perf_counter() - start, count, line))
+            for output in cell.outputs:
+                if output.get("name") == "stderr":
+                    raise NotebookError(f"it wrote to stderr:\n{output.text.strip()}")
+        return slowest
     except CellExecutionError as error:
         problem = f"{error.ename}: {error.evalue}"
     except CellTimeoutError:
         problem = f"it took longer than {timeout} s"
     except DeadKernelError:
+        if asyncio.current_task().cancelling():  # nbclient takes that for a dead kernel, too
+            raise asyncio.CancelledError from None
         problem = "the kernel died"
     except NotebookError as error:
         problem = str(error)
-    else:
-        return slowest
+    except RuntimeError as error:
+        raise NotebookError(f"no kernel started: {error}") from error
+    finally:
+        if client.kc:
+            client.kc.stop_channels()
+        if manager.has_kernel:
+            await manager.shutdown_kernel(now=True)
     lines = "\n".join(f"    {line}" for line in cell.source.splitlines()[:5])
     raise NotebookError(f"code cell {count}:\n{lines}\n{problem}")
 
 
-def run(path, figures):
-    """Run one notebook; store it and its figures when no cell failed. Return its slowest cell and what changed."""
-    notebook = nbformat.read(path, as_version=4)
-    with stage(figures) as folder:
-        slowest = execute(notebook, folder / "notebooks")
-        changed = []
-        for name in written(folder / "figures"):
-            if write_if_changed(figures / name, (folder / "figures" / name).read_bytes()):
-                changed.append(name)
-    normalise(notebook)
-    keep_timings(notebook, nbformat.read(path, as_version=4))
-    text = nbformat.writes(notebook, version=4)
-    if write_if_changed(path, (text.rstrip("\n") + "\n").encode("utf-8")):
-        changed.append(path.name)
-    return slowest, changed
+async def run(path, root, writers, timeout=300):
+    """Run one notebook and store it. Return its slowest cell, and the names of the files that changed.
+
+    `writers` notes which notebook wrote which figure: no two may write the same.
+    """
+    raw, stored, notebook = path.read_bytes(), read(path), read(path)
+    with stage(root) as folder:
+        environment = kernel_environment(root, folder)
+        slowest = await execute(notebook, folder / path.parent.relative_to(root), environment, timeout)
+        figures = {name: (folder / "figures" / name).read_bytes() for name in written(folder / "figures")}
+    for name in figures:
+        if writers.setdefault(name, path.name) != path.name:
+            raise NotebookError(f"it writes figures/{name}, which {writers[name]} writes, too")
+    if path.read_bytes() != raw:
+        raise NotebookError("the file was changed while it ran")
+    keep_timings(normalise(notebook), stored)
+    text = nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
+    return slowest, store({root / "figures" / name: data for name, data in figures.items()} | {path: text.encode()})
 
 
 def find(which, root):
-    """The notebooks that the arguments name, each once, in order; without arguments all of them."""
-    paths = []
-    for item in which or ["notebooks/*.ipynb"]:
+    """The notebooks that the arguments name, each once, in order; without arguments the series."""
+    series = [path for path in sorted(root.glob("notebooks/*.ipynb")) if re.fullmatch(r"\d\d_[a-z\d_]+", path.stem)]
+    series += [path for path in sorted(root.glob("notebooks/experts/*.ipynb")) if re.fullmatch(r"[a-z\d_]+", path.stem)]
+    paths = [] if which else series
+    for item in which:
         if item.isdigit():
-            item = f"notebooks/{item.zfill(2)}_*.ipynb"
-        found = [Path(item)] if Path(item).is_absolute() else sorted(root.glob(item))
+            found = [path for path in series if path.stem.startswith(f"{item.zfill(2)}_")]
+        else:
+            found = [Path(item)] if Path(item).is_absolute() else sorted(root.glob(item))
         if not found or not all(path.is_file() for path in found):
             raise NotebookError(f"no notebook fits {item!r}")
         paths += found
+    if not paths:
+        raise NotebookError("there are no notebooks")
+    for path in paths:
+        if path.parent not in (root / "notebooks", root / "notebooks/experts"):
+            raise NotebookError(f"{path} is not in notebooks/ or notebooks/experts/")
     return list(dict.fromkeys(paths))
 
 
-def main(which, root=ROOT):
-    start = time.perf_counter()
-    place = ""
-    try:
-        paths = find(which, Path(root))
-        for number, path in enumerate(paths, 1):
-            place = f"{path.name}: "
-            print(f"[{number}/{len(paths)}] {path.stem} ... ", end="", flush=True)
+async def run_all(paths, root, done):
+    """Run the notebooks, each core one; move them to `done` as they end. The first error stops the others."""
+    writers, loop = {}, asyncio.get_running_loop()
+    for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
+            loop.add_signal_handler(getattr(signal, name), asyncio.current_task().cancel)
+    cores = asyncio.Semaphore(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+
+    async def one(path):
+        async with cores:
             begin = time.perf_counter()
-            (seconds, count, line), changed = run(path, path.parent.parent / "figures")
-            print(f"{time.perf_counter() - begin:.1f} s, slowest cell {count} ({seconds:.1f} s): {line.strip()[:60]}")
-            if changed:
-                print(f"      changed: {', '.join(changed)}")
+            try:
+                (seconds, count, line), changed = await run(path, root, writers)
+            except (NotebookError, OSError) as error:
+                raise NotebookError(f"{path.name}: {error}") from error
+            done.append(path)
+            name = f"[{len(done)}/{len(paths)}] {path.stem}"
+            print(f"{name}: {time.perf_counter() - begin:.1f} s, slowest cell {count} ({seconds:.1f} s): {line[:60]}")
+            print(f"      changed: {', '.join(changed)}\n" if changed else "", end="", flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        for path in paths:
+            group.create_task(one(path))
+
+
+def main(which, root=ROOT):
+    start, root, done, status = time.perf_counter(), Path(root), [], 1
+    try:
+        paths = find(which, root)
+        for folder in {path.parent for path in paths} | {root / "figures"}:
+            if not os.access(folder, os.W_OK):
+                raise NotebookError(f"{folder} is not writable, so nothing could be stored")
+        asyncio.run(run_all(paths, root, done))
     except NotebookError as error:
-        print(f"\n\n{place}{error}\nNothing of this notebook was stored.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\n\n{place}interrupted. Nothing of this notebook was stored.", file=sys.stderr)
-        return 130
-    print(f"{len(paths)} notebooks in {time.perf_counter() - start:.1f} s")
-    return 0
+        problems = [error]
+    except ExceptionGroup as group:
+        ours, bugs = group.split(NotebookError)
+        if bugs:
+            raise
+        problems = ours.exceptions
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        problems, status = ["interrupted"], 130
+    else:
+        print(f"{len(paths)} notebooks in {time.perf_counter() - start:.1f} s")
+        return 0
+    print("", *problems, f"{len(done)} notebooks were stored, nothing of the others.", sep="\n", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal knows μ
     sys.exit(main(sys.argv[1:]))
