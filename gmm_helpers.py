@@ -26,8 +26,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 def sample_gmm(N, μ_K, σ_K, π_K, seed):
     """Draw N points from a mixture: first a component for each, then a normal draw from it.
 
-    μ_K, σ_K, π_K: (K,) means, standard deviations, weights. Returns x_N, (N,) float64. Raises ValueError (NumPy's) for
-    weights that do not sum to one, a negative weight or σ, lengths that differ. Built in notebook 01.
+    Returns x_N, float64. Raises ValueError (NumPy's) for weights that do not sum to one, a negative weight or σ, and
+    lengths that differ. Built in notebook 01.
     """
     μ_K, σ_K, π_K = np.array([μ_K, σ_K, π_K], dtype=float)
     rng = np.random.default_rng(seed)
@@ -36,10 +36,10 @@ def sample_gmm(N, μ_K, σ_K, π_K, seed):
 
 
 def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
-    """The density of a mixture at x_N, (N,), by scipy.
+    """The density p_N of a mixture at x_N, by scipy.
 
-    μ_K, σ_K, π_K: (K,) as in sample_gmm. Returns p_N, (N,). Raises ValueError for a σ that is not positive, a negative
-    weight, and weights that do not sum to one unless weights_sum_to_one=False allows it. Built in notebook 01.
+    Raises ValueError for a σ that is not positive, a negative weight, and weights that do not sum to one unless
+    weights_sum_to_one=False allows it. Built in notebook 01.
     """
     μ_K, σ_K, π_K = np.array([μ_K, σ_K, π_K], dtype=float)
     if (σ_K <= 0).any() or (π_K < 0).any():
@@ -50,10 +50,10 @@ def gmm_density(x_N, μ_K, σ_K, π_K, weights_sum_to_one=True):
 
 
 def gmm_log_density(x_N, μ_K, σ_K, π_K):
-    """The log-density of a mixture at x_N, differentiable also where a weight is zero.
+    """The log-density log_p_N of a mixture at x_N, differentiable also where a weight is zero.
 
-    x_N: (N,) tensor. μ_K, σ_K, π_K: (K,) tensors: means, standard deviations (not zero; the sign is free), weights (not
-    negative; the sum is free). Returns log_p_N, (N,). Raises ValueError for a negative weight. Built in notebook 04.
+    (Unless that component's density is more than e^700 times the others'.) σ_K: not zero, the sign is free. π_K: the
+    sum is free. Raises ValueError for a negative weight. Built in notebook 04.
     """
     if (π_K < 0).any():
         raise ValueError(f"a weight is negative: {π_K.tolist()}")
@@ -64,10 +64,9 @@ def gmm_log_density(x_N, μ_K, σ_K, π_K):
 
 
 def tally(x_N, width=0.25):
-    """Round data x_N, (N,), to multiples of a width, and count: equal values need only one log-density.
+    """Round data to multiples of a width, and count: equal values need only one log-density.
 
-    width: in units of x. Returns x_M, share_M, two (M,) float64 tensors: the distinct values in ascending order and
-    their shares, which sum to one. Built in notebook 11.
+    Returns x_M, share_M, float64: the distinct values in ascending order, and their shares. Built in notebook 11.
     """
     rounded_N = torch.from_numpy(np.round(np.asarray(x_N) / width) * width)
     x_M, count_M = torch.unique(rounded_N, return_counts=True)
@@ -77,8 +76,7 @@ def tally(x_N, width=0.25):
 def log_joint(x_M, μ_SK, s_SK, log_π_SK):
     """log π + log N(x | μ, exp(s)) of each point under each component of S mixtures, (S, K, M).
 
-    x_M: (M,) tensor. μ_SK, s_SK, log_π_SK: (S, K) tensors: means, logarithms of the standard deviations (not much below
-    -700: exp(-s) overflows) and of the weights. Built in notebook 07.
+    s_SK: not much below -700, where exp(-s) overflows. Built in notebook 07.
     """
     z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
     return (log_π_SK - s_SK - 0.5 * math.log(2 * math.pi))[..., None] - 0.5 * z_SKM**2
@@ -87,25 +85,20 @@ def log_joint(x_M, μ_SK, s_SK, log_π_SK):
 def mixture_losses(x_M, share_M, μ_SK, σ_SK, log_π_SK):
     """Minus the mean log-density of tallied data under S mixtures at once; the sign of σ is free.
 
-    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, log_π_SK: (S, K) tensors. Returns loss_S, (S,), in nats; a start
-    that is lost gives NaN or inf there and leaves the others alone. Built in notebook 11.
+    Returns loss_S in nats, NaN or inf for a start that is lost; the others do not mind. Built in notebook 11.
     """
     return -torch.logsumexp(log_joint(x_M, μ_SK, σ_SK.abs().log(), log_π_SK), dim=1) @ share_M
 
 
 def free_losses(x_M, share_M, μ_SK, s_SK, a_SK):
-    """As mixture_losses, with free parameters: the standard deviations are exp(s), the weights softmax(a).
-
-    Built in notebook 07.
-    """
+    """As mixture_losses, with σ = exp(s) and π = softmax(a). Built in notebook 07."""
     return -torch.logsumexp(log_joint(x_M, μ_SK, s_SK, torch.log_softmax(a_SK, dim=1)), dim=1) @ share_M
 
 
 def post_losses(x_M, share_M, μ_SK, σ_SK, π_SK):
     """The loss of the post of 2017 for S mixtures at once, in its own way: exp, sum, log, and |1 - sum(π)|.
 
-    Shapes as in mixture_losses; the signs of σ and the sum of π are free. Returns loss_S, (S,), in nats, inf or NaN
-    where the density underflows: that is its subject. Built in notebook 11.
+    Returns loss_S in nats, inf or NaN where the density underflows: that is its subject. Built in notebook 11.
     """
     μ_SK1, σ_SK1, π_SK1 = μ_SK[..., None], σ_SK[..., None], π_SK[..., None]
     log_normal_SKM = -0.5 * torch.log(2 * torch.pi * σ_SK1**2) - 0.5 * (x_M - μ_SK1) ** 2 / σ_SK1**2
@@ -116,8 +109,8 @@ def post_losses(x_M, share_M, μ_SK, σ_SK, π_SK):
 def em_step(x_M, share_M, μ_SK, σ_SK, π_SK):
     """One step of EM for S mixtures at once: the responsibilities (E), then weighted means, spreads and shares (M).
 
-    x_M, share_M: (M,) tensors from tally. μ_SK, σ_SK, π_SK: (S, K) tensors, σ and π positive (else NaN). Returns the
-    three after the step; the weights sum to one. Built in notebook 16.
+    σ_SK, π_SK: positive (else, and where a component gets no point: NaN). Returns the three after the step; the weights
+    sum to one. Built in notebook 16.
     """
     r_SKM = torch.softmax(log_joint(x_M, μ_SK, σ_SK.log(), π_SK.log()), dim=1)
     π_SK = r_SKM @ share_M
@@ -127,23 +120,19 @@ def em_step(x_M, share_M, μ_SK, σ_SK, π_SK):
 
 
 def unpack(θ_CD):
-    """(μ_CK, s_CK, a_CK) of C mixtures of two components: θ_CD, (C, 5), holds μ_1, μ_2, s_1, s_2, a_1; a_2 is zero.
-
-    Built in notebook 18.
-    """
+    """(μ_CK, s_CK, a_CK) of C mixtures of two: θ_CD holds μ_1, μ_2, s_1, s_2, a_1; a_2 is 0. Built in notebook 18."""
     return θ_CD[:, :2], θ_CD[:, 2:4], torch.nn.functional.pad(θ_CD[:, 4:], (0, 1))
 
 
 def log_likelihood(x_N, θ_CD):
-    """The log-likelihood of x_N, (N,), under C mixtures, θ_CD as in unpack. Returns (C,). Built in notebook 18."""
+    """The log-likelihood of x_N under C mixtures, (C,); θ_CD as in unpack. Built in notebook 18."""
     return -len(x_N) * free_losses(x_N, torch.full_like(x_N, 1 / len(x_N)), *unpack(θ_CD))
 
 
 def log_prior(μ_SK, s_SK, a_SK):
-    """The series' prior: μ normal (0, 5), s normal (0, 1), π Dirichlet (2), as a density of μ, s and K - 1 logits.
+    """The series' prior, (S,): μ normal (0, 5), s normal (0, 1), π Dirichlet (2), a density of μ, s and K - 1 logits.
 
-    μ_SK, s_SK, a_SK: (S, K) tensors, the last logit held at rest. Returns log_p_S, (S,), normalised: the Jacobian of
-    softmax is in it. Built in notebook 18.
+    Normalised: the Jacobian of softmax is in it. Built in notebook 18.
     """
     log_normal_SK = -0.5 * (μ_SK / 5) ** 2 - 0.5 * s_SK**2 - math.log(5 * 2 * math.pi)
     log_weights_S = 2 * torch.log_softmax(a_SK, dim=1).sum(dim=1) + math.lgamma(2 * μ_SK.shape[1])
@@ -161,7 +150,7 @@ def log_posterior(x_N, θ_CD):
 def draw_starts(S, K=2, seed=0):
     """Draw S random starts at once, as the post of 2017 draws one: N(0, 1), squares of it, absolute values of it.
 
-    Returns μ_SK, σ_SK, π_SK, three (S, K) float64 tensors; the weights do not sum to one. Built in notebook 11.
+    Returns μ_SK, σ_SK, π_SK, float64; the weights do not sum to one. Built in notebook 11.
     """
     rng = torch.Generator().manual_seed(seed)
     μ_SK, root_SK, weight_SK = (torch.randn(S, K, generator=rng, dtype=torch.float64) for _ in range(3))
@@ -171,9 +160,9 @@ def draw_starts(S, K=2, seed=0):
 def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
     """Gradient descent from S starts at once: the sum of their losses gives each row its own gradient.
 
-    losses_of: a function of x_M, share_M and the parameters that returns (S,) losses. start: (S, K) tensors, left as
-    they are. lr: a number or an (S, 1) tensor. tidy: applied to the last parameter after each step. Returns a history
-    of each parameter, (steps + 1, S, K): a row before each step, and the end. Built in notebook 11.
+    losses_of(x_M, share_M, *parameters): (S,) losses. start: (S, K) tensors, left as they are. lr: a number or (S, 1).
+    tidy: applied to the last parameter after each step. Returns a history of each parameter, (steps + 1, S, K): a row
+    before each step, and the end. Built in notebook 11.
     """
     parameters = [start_SK.detach().clone().requires_grad_() for start_SK in start]
     history = [[parameter_SK.detach().clone()] for parameter_SK in parameters]
@@ -193,8 +182,7 @@ def descend_together(losses_of, x_M, share_M, start, steps, lr=0.05, tidy=None):
 def rate(successes, trials):
     """A rate with its exact (Clopper-Pearson) 95 % interval, as text: "82 of 500, 16.4 % (13.3 to 19.9)".
 
-    successes, trials: integers, or tensors of one. Raises ValueError unless 0 <= successes <= trials. Built in
-    notebook 11.
+    Raises ValueError unless 0 <= successes <= trials. Built in notebook 11.
     """
     low, high = scipy.stats.binomtest(int(successes), int(trials)).proportion_ci(0.95)
     percent = f"{100 * successes / trials:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
@@ -220,10 +208,9 @@ FIGURE_STYLE = {  # for plt.rcParams.update; seaborn's style "ticks" and what th
 
 
 def gmm_plot(μ_K, σ_K, π_K, ax=None, weights_sum_to_one=True, **line):
-    """Draw the density of a mixture over -10 to 10, as the post of 2017 does.
+    """Draw the density of a mixture over -10 to 10, as the post of 2017 does. Returns what ax.plot returns.
 
-    μ_K, σ_K, π_K, weights_sum_to_one: as in gmm_density. ax: by default the current axes. line: colour, label ...
-    Returns what ax.plot returns. Built in notebook 01.
+    ax: by default the current axes. line: colour, label ... Built in notebook 01.
     """
     grid_N, ax = np.linspace(-10, 10, 500), ax or plt.gca()
     return ax.plot(grid_N, gmm_density(grid_N, μ_K, σ_K, π_K, weights_sum_to_one), **line)
@@ -372,6 +359,8 @@ def _as_array(value):
         value = value.detach().cpu()
     if isinstance(value, (list, tuple)):
         value = [_as_array(item) for item in value]
+    if value is None or np.iscomplexobj(value):
+        raise TypeError("None or complex")
     return np.asarray(value, dtype=float)
 
 

@@ -455,6 +455,13 @@ def test_a_figure_is_shown_with_its_description(monkeypatch):
     assert not plt.fignum_exists(fig.number)
 
 
+@pytest.mark.parametrize("colour", [gmm.BLUE, gmm.RED, gmm.GREEN, gmm.PURPLE, gmm.GREY])
+def test_colours_stand_out_from_white(colour):
+    light = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    light = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in light]
+    assert 1.05 / (0.05 + np.dot([0.2126, 0.7152, 0.0722], light)) > 3
+
+
 # --- Exercises
 
 
@@ -467,6 +474,9 @@ def test_a_figure_is_shown_with_its_description(monkeypatch):
         (torch.tensor([1.0, 2.0], requires_grad=True), [1, 2], "Correct."),
         ([1.0, 2.0], torch.tensor([1.0, 2.0], requires_grad=True), "Correct."),
         (1 + 9e-7, 1.0, "Correct."),
+        (1e6 + 1, 1e6, "Not correct: the largest difference is 1, allowed 1e-06."),
+        ([1.0, None], [1.0, 2.0], "Not correct: numbers are expected"),
+        (torch.tensor(1.0 + 1j), 1.0, "Not correct: numbers are expected"),
         ([1.0, 2.5, 2.75], [1.0, 2.0, 3.0], "Not correct: the largest difference is 0.5, allowed 1e-06."),
         (-1.0, 1.0, "Not correct: the largest difference is 2, allowed 1e-06."),
         ([1.0], 1.0, "Wrong shape: yours is (1,), expected ()."),
