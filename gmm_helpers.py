@@ -294,7 +294,12 @@ def render_frames(fig, draw, steps):
 
 
 def replace_file(path, data):
-    """Write data (bytes) beside path, then move it into place: an older file stays whole until then. Returns path."""
+    """Write data (bytes) beside path, then move it into place: an older file stays whole until then. Returns path.
+
+    Raises FileNotFoundError where the folder of path is missing.
+    """
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(f"no folder {Path(path).parent} from here: run the notebook in its folder, notebooks/")
     with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".writing-") as folder:
         finished = Path(folder) / Path(path).name
         finished.write_bytes(data)

@@ -436,6 +436,8 @@ def test_a_failure_in_the_middle_leaves_the_older_file_whole(tmp_path, monkeypat
     assert path.read_bytes() == older and [*tmp_path.iterdir()] == [path]
     monkeypatch.undo()
     assert gmm.replace_file(path, b"newer").read_bytes() == b"newer"
+    with pytest.raises(FileNotFoundError, match="missing from here: run the notebook in its folder"):
+        gmm.replace_file(tmp_path / "missing" / "film.gif", b"")
 
 
 def test_a_figure_is_shown_with_its_description(monkeypatch):
