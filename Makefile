@@ -3,18 +3,21 @@
 ifeq ($(OS),Windows_NT)
   PYTHON ?= python
   PY := .venv/Scripts/python.exe
+  SITE_PY := .venv-site/Scripts/python.exe
 else
   PYTHON ?= python3
   PY := .venv/bin/python
+  SITE_PY := .venv-site/bin/python
 endif
 INSTALLED := .venv/.installed
+SITE_INSTALLED := .venv-site/.installed
 
 # A person's own modules and settings of Python would stand in for the installed ones.
 unexport PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONHOME
 # Folders and cells have letters of all kinds, whatever the locale.
 export PYTHONUTF8 := 1
 
-.PHONY: help lab install check notebooks test lint constraints clean
+.PHONY: help lab install check notebooks test lint constraints site site-check clean
 
 help:
 	@echo "make lab         open JupyterLab at the first notebook"
@@ -23,6 +26,8 @@ help:
 	@echo "make notebooks   run every notebook in place and rewrite figures/   (one of them: make notebooks ONLY=04)"
 	@echo "make test        lint, then every check: notebooks, helpers, exercises, figures"
 	@echo "make lint        ruff over the code and the notebooks"
+	@echo "make site        build the site to read, _site/index.html, from the stored notebooks (PyTorch is not needed)"
+	@echo "make site-check  walk through every page of it with a browser"
 	@echo "make constraints write constraints.txt, the indirect packages, from what is installed"
 	@echo "make clean       remove .venv and what the tools cache"
 	@echo "With CPU=1, on Linux: PyTorch's CPU build, some gigabytes less.   make lab CPU=1"
@@ -53,5 +58,16 @@ constraints: $(INSTALLED)
 $(INSTALLED): requirements.txt constraints.txt
 	'$(PYTHON)' tools/install.py $(if $(filter 1,$(CPU)),--cpu)
 
+site: $(SITE_INSTALLED)
+	$(SITE_PY) tools/build_site.py
+
+site-check: $(SITE_INSTALLED)
+	$(SITE_PY) tools/check_site.py
+
+$(SITE_INSTALLED): docs/requirements.txt
+	'$(PYTHON)' -m venv .venv-site
+	$(SITE_PY) -m pip install --quiet --requirement docs/requirements.txt
+	@$(SITE_PY) -c "open('$(SITE_INSTALLED)', 'w').close()"
+
 clean:
-	'$(PYTHON)' -c "import glob, shutil; [shutil.rmtree(d, True) for d in ['.venv', '.pytest_cache', '.ruff_cache', '.hypothesis', '.figure-differences', 'gmm_helpers.egg-info', *glob.glob('**/__pycache__', recursive=True), *glob.glob('**/.ipynb_checkpoints', recursive=True)]]"
+	'$(PYTHON)' -c "import glob, shutil; [shutil.rmtree(d, True) for d in ['.venv', '.venv-site', '_site', '.pytest_cache', '.ruff_cache', '.hypothesis', '.figure-differences', 'gmm_helpers.egg-info', *glob.glob('.site-*'), *glob.glob('**/__pycache__', recursive=True), *glob.glob('**/.ipynb_checkpoints', recursive=True)]]"

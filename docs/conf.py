@@ -1,0 +1,120 @@
+"""How Sphinx makes the site from README.md, TEACHING.md and notebooks/: `make site`.
+
+The folder of the sources is the repository itself, so every link between notebooks is a link between pages. The
+notebooks are not run: the site shows what is stored in them.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.errors import ExtensionError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+project = "PyTorch autograd on one toy problem"
+html_title = project
+author = "the authors of the series"
+copyright = "the authors, MIT licence"
+language = "en"
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"]
+copybutton_selector = "div.cell_input pre, div.highlight-python pre, div.highlight-sh pre"
+
+root_doc = "README"
+pages = ["README", "TEACHING", "CONTRIBUTING", "CHANGELOG"]
+notebook_patterns = ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/experts/*.ipynb"]
+text_patterns = ["notebooks/solutions/[0-9][0-9]_*.md", "notebooks/data/README.md"]
+include_patterns = [f"{page}.md" for page in pages] + notebook_patterns + text_patterns
+exclude_patterns = [".*", "_site", "docs", "tests", "tools", "figures", "**/.ipynb_checkpoints", "**/*-Copy*.ipynb"]
+
+# --- Notebooks
+nb_execution_mode = "off"
+nb_render_markdown_format = "myst"
+nb_code_prompt_show = "Show the {type}"
+nb_code_prompt_hide = "Hide the {type}"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["misc.highlighting_failure"]  # cells that begin with % or !
+
+# --- Looks
+html_theme = "sphinx_book_theme"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_use_index = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+# The repository's address is known where the site is published, and nowhere else.
+if os.environ.get("GITHUB_REPOSITORY"):
+    html_theme_options |= {
+        "repository_url": f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{os.environ['GITHUB_REPOSITORY']}",
+        "repository_branch": "HEAD",
+        "path_to_docs": "",
+        "use_repository_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
+
+
+# --- The sidebar, from the map in README.md
+
+
+def table_of_contents(readme):
+    """[(caption, [page, ...])] of the site: parts and notebooks as README's map has them, then all other pages.
+
+    Raises ExtensionError where the map and the notebooks that are there differ.
+    """
+    parts = []
+    for line in readme.splitlines():
+        part = re.match(r"\| \| \*\*(.+?)\*\*", line)
+        row = re.match(r"\| \d\d \| \[.+?\]\((notebooks/.+?)\.ipynb\)", line)
+        if part:
+            parts.append((part.group(1), []))
+        elif row and parts:
+            parts[-1][1].append(row.group(1))
+    mapped = [page for _, part in parts for page in part]
+    there, experts, solutions = (
+        sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.glob(pattern))
+        for pattern in (*notebook_patterns, text_patterns[0])
+    )
+    if sorted(mapped) != there:
+        raise ExtensionError(f"README's map and notebooks/ differ in {sorted(set(mapped) ^ set(there))}")
+    data = ["notebooks/data/README"] if (ROOT / "notebooks/data/README.md").exists() else []
+    return [*parts, ("For experts", experts), ("Beside the way", pages[1:] + data), ("Solutions", solutions)]
+
+
+def prepare_source(app, page, source):
+    """Give README the sidebar's contents, and mend two links that lead to no page."""
+    source[0] = source[0].replace("](notebooks/solutions)", "](notebooks/solutions/01_sample_a_mixture.md)")
+    source[0] = source[0].replace("](tools/template.ipynb)", "](path:tools/template.ipynb)")  # a file, no page
+    if page == root_doc:
+        for caption, entries in table_of_contents(source[0]):
+            listed = "\n".join(entries)
+            source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
+
+
+def describe_figures(app, doctree):
+    """The caption below a figure is its alt text, too."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt"):
+            following = image.next_node(nodes.emphasis, descend=False, siblings=True, ascend=True)
+            image["alt"] = following.astext() if following else ""
+
+
+def setup(app):
+    app.connect("source-read", prepare_source)
+    app.connect("doctree-read", describe_figures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
