@@ -5,13 +5,14 @@ notebooks are not run: the site shows what is stored in them.
 """
 
 import os
-import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.errors import ExtensionError
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from contents import NOTEBOOKS, PAGES, TEXTS, table_of_contents
 
 project = "PyTorch autograd on one toy problem"
 html_title = project
@@ -22,10 +23,7 @@ extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"]
 copybutton_selector = "div.cell_input pre, div.highlight-python pre, div.highlight-sh pre"
 
 root_doc = "README"
-pages = ["README", "TEACHING", "CONTRIBUTING", "CHANGELOG"]
-notebook_patterns = ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/experts/*.ipynb"]
-text_patterns = ["notebooks/solutions/[0-9][0-9]_*.md", "notebooks/data/README.md"]
-include_patterns = [f"{page}.md" for page in pages] + notebook_patterns + text_patterns
+include_patterns = [f"{page}.md" for page in PAGES] + NOTEBOOKS + TEXTS
 exclude_patterns = [".*", "_site", "docs", "tests", "tools", "figures", "**/.ipynb_checkpoints", "**/*-Copy*.ipynb"]
 
 # --- Notebooks
@@ -69,31 +67,7 @@ if os.environ.get("GITHUB_REPOSITORY"):
     }
 
 
-# --- The sidebar, from the map in README.md
-
-
-def table_of_contents(readme):
-    """[(caption, [page, ...])] of the site: parts and notebooks as README's map has them, then all other pages.
-
-    Raises ExtensionError where the map and the notebooks that are there differ.
-    """
-    parts = []
-    for line in readme.splitlines():
-        part = re.match(r"\| \| \*\*(.+?)\*\*", line)
-        row = re.match(r"\| \d\d \| \[.+?\]\((notebooks/.+?)\.ipynb\)", line)
-        if part:
-            parts.append((part.group(1), []))
-        elif row and parts:
-            parts[-1][1].append(row.group(1))
-    mapped = [page for _, part in parts for page in part]
-    there, experts, solutions = (
-        sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.glob(pattern))
-        for pattern in (*notebook_patterns, text_patterns[0])
-    )
-    if sorted(mapped) != there:
-        raise ExtensionError(f"README's map and notebooks/ differ in {sorted(set(mapped) ^ set(there))}")
-    data = ["notebooks/data/README"] if (ROOT / "notebooks/data/README.md").exists() else []
-    return [*parts, ("For experts", experts), ("Beside the way", pages[1:] + data), ("Solutions", solutions)]
+# --- Pages
 
 
 def prepare_source(app, page, source):
@@ -101,7 +75,11 @@ def prepare_source(app, page, source):
     source[0] = source[0].replace("](notebooks/solutions)", "](notebooks/solutions/01_sample_a_mixture.md)")
     source[0] = source[0].replace("](tools/template.ipynb)", "](path:tools/template.ipynb)")  # a file, no page
     if page == root_doc:
-        for caption, entries in table_of_contents(source[0]):
+        try:
+            contents = table_of_contents(source[0])
+        except ValueError as error:
+            raise ExtensionError(str(error)) from None
+        for caption, entries in contents:
             listed = "\n".join(entries)
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
 
