@@ -38,6 +38,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # cells that begin with % or 
 
 # --- Looks
 html_theme = "sphinx_book_theme"
+html_context = {"default_mode": "auto"}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -86,10 +87,13 @@ def prepare_source(app, page, source):
 
 def describe_figures(app, doctree):
     """The caption below a figure is its alt text, too."""
-    for image in doctree.findall(nodes.image):
-        if not image.get("alt"):
-            following = image.next_node(nodes.emphasis, descend=False, siblings=True, ascend=True)
-            image["alt"] = following.astext() if following else ""
+    for cell in doctree.findall(nodes.container):
+        if "cell_output" in cell["classes"]:
+            parts = [*cell.findall()]
+            for place, part in enumerate(parts):
+                if isinstance(part, nodes.image) and not part.get("alt"):
+                    captions = (after for after in parts[place:] if isinstance(after, nodes.emphasis))
+                    part["alt"] = next(captions, nodes.Text("")).astext()
 
 
 def setup(app):
