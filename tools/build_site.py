@@ -13,10 +13,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_site"
+sys.path.insert(0, str(ROOT / "docs"))
+from contents import table_of_contents
 
 
 def build(folder):
-    """Run Sphinx into folder/html, and return that path. Raises RuntimeError, with what Sphinx said, if it fails."""
+    """Run Sphinx into folder/html, and return that path. Raises RuntimeError, with what is wrong, if it fails."""
+    try:
+        table_of_contents((ROOT / "README.md").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
     html = folder / "html"
     command = ["-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(folder / "trees"), ".", str(html)]
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8")
