@@ -11,10 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
+from contents import table_of_contents
+
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_site"
-sys.path.insert(0, str(ROOT / "docs"))
-from contents import table_of_contents
 
 
 def build(folder):
