@@ -62,11 +62,11 @@ site: $(SITE_INSTALLED)
 	$(SITE_PY) tools/build_site.py
 
 site-check: $(SITE_INSTALLED)
-	$(SITE_PY) tools/check_site.py
+	$(SITE_PY) tools/check_site.py $(ONLY)
 
 $(SITE_INSTALLED): docs/requirements.txt
 	'$(PYTHON)' -m venv .venv-site
-	$(SITE_PY) -m pip install --quiet --requirement docs/requirements.txt
+	$(SITE_PY) -m pip install --quiet --requirement docs/requirements.txt || { echo 'The site needs what docs/requirements.txt names, and pip could not get it: see above.' >&2; exit 1; }
 	@$(SITE_PY) -c "open('$(SITE_INSTALLED)', 'w').close()"
 
 clean:

@@ -4,11 +4,11 @@ The folder of the sources is the repository itself, so every link between notebo
 notebooks are not run: the site shows what is stored in them.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
 
-from docutils import nodes
 from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -40,6 +40,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # cells that begin with % or 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's machine is
 html_copy_source = False
 html_show_sourcelink = False
 html_use_index = False
@@ -74,6 +75,8 @@ def prepare_source(app, page, source):
     """Give README the sidebar's contents, and mend two links that lead to no page."""
     source[0] = source[0].replace("](notebooks/solutions)", "](notebooks/solutions/01_sample_a_mixture.md)")
     source[0] = source[0].replace("](tools/template.ipynb)", "](path:tools/template.ipynb)")  # a file, no page
+    if app.env.doc2path(page).endswith(".ipynb"):
+        source[0] = prepare_notebook(source[0])
     if page == root_doc:
         try:
             contents = table_of_contents(source[0])
@@ -84,15 +87,33 @@ def prepare_source(app, page, source):
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
 
 
-def describe_figures(app, doctree):
-    """The caption below a figure is its alt text, too."""
-    for image in doctree.findall(nodes.image):
-        if not image.get("alt"):
-            following = image.next_node(nodes.emphasis, descend=False, siblings=True, ascend=True)
-            image["alt"] = following.astext() if following else ""
+def prepare_notebook(source):
+    """A notebook's text, with what MyST-NB asks for: each figure's description, and what a closed drawing cell says."""
+    notebook = json.loads(source)
+    for cell in notebook["cells"]:
+        metadata = (output.get("metadata", {}) for output in cell.get("outputs", []))
+        alt = next((of["image/png"]["alt"] for of in metadata if "alt" in of.get("image/png", {})), None)
+        if alt:
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+            if "predict" not in cell["metadata"].get("tags", []):
+                drawing = {"code_prompt_show": "Show the code that draws this", "code_prompt_hide": "Hide the code"}
+                cell["metadata"]["mystnb"] |= drawing
+    return json.dumps(notebook)
+
+
+def name_closed_cells(app, page, template, context, doctree):
+    """A closed cell is called what it says, also by a screen reader."""
+    for old, new in {
+        '<summary aria-label="Toggle hidden content">': "<summary>",
+        "Show the output<": "Show the answer<",
+        "Hide the output<": "Hide the answer<",
+        "Show the source<": "Show the code<",
+        "Hide the source<": "Hide the code<",
+    }.items():
+        context["body"] = context.get("body", "").replace(old, new)
 
 
 def setup(app):
     app.connect("source-read", prepare_source)
-    app.connect("doctree-read", describe_figures)
+    app.connect("html-page-context", name_closed_cells)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -39,12 +39,12 @@ def build(folder):
 def replace(old, new, folder):
     """Put new in the place of old; should that fail, old is put back."""
     aside = folder / "old"
-    if old.exists():
-        old.rename(aside)
     try:
+        if old.exists():
+            old.rename(aside)
         new.rename(old)
-    except OSError:
-        if aside.exists():
+    except BaseException:  # SIGTERM, too
+        if aside.exists() and not old.exists():
             aside.rename(old)
         raise
 

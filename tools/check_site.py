@@ -64,7 +64,11 @@ def serve(folder, port=0):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_):  # the browser has left a page before it was whole
+            pass
+
+    server = Server(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -131,6 +135,7 @@ class Walk:
             if width == WIDTHS[0]:
                 self.audit("narrow, light")
         self.page.emulate_media(color_scheme="dark")
+        self.page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
         if self.page.evaluate(DARK_FIGURES):
             self.complain("figures without a white card in the dark theme")
         self.audit("wide, dark")
@@ -188,19 +193,20 @@ class Walk:
             self.complain("a film that stands still")
 
 
-def check(browser, address):
-    """Walk over all pages and return (walk, problems)."""
+def check(browser, address, only):
+    """Walk over all pages whose name contains a text. Returns the walk."""
     walk = Walk(browser, address)
     names = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-    names = [name for name in names if not name.startswith("_")]
+    names = [name for name in names if not name.startswith("_") and only in name]
     for name in names:
         walk.visit(name)
         print(".", end="", flush=True)
     print()
     walk.links()
     walk.search("logsumexp")
-    walk.film(next(name for name in names if walk.pages[name]["films"]))
-    walk.closed_cell(next(name for name in names if walk.pages[name]["closed"]))
+    for what, look in (("films", walk.film), ("closed", walk.closed_cell)):
+        for name in [name for name in names if walk.pages[name][what]][:1]:
+            look(name)
     return walk
 
 
@@ -224,7 +230,7 @@ def main():
         except Error as error:
             return f"{path} does not start: {error.message.splitlines()[0]}"
         try:
-            walk = check(browser, f"http://127.0.0.1:{server.server_port}")
+            walk = check(browser, f"http://127.0.0.1:{server.server_port}", "".join(sys.argv[1:2]))
         except Error as error:
             return f"the browser stopped: {error.message.splitlines()[0]}"
         finally:
