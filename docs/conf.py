@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -54,9 +56,11 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # The repository's address is known where the site is published, and nowhere else.
-if os.environ.get("GITHUB_REPOSITORY"):
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
+if REPOSITORY:
+    REPOSITORY = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{REPOSITORY}"
     html_theme_options |= {
-        "repository_url": f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{os.environ['GITHUB_REPOSITORY']}",
+        "repository_url": REPOSITORY,
         "repository_branch": "HEAD",
         "path_to_docs": "",
         "use_repository_button": True,
@@ -101,6 +105,14 @@ def prepare_notebook(source):
     return json.dumps(notebook)
 
 
+def link_files(app, doctree):
+    """Links to files that are no pages lead to the repository if its address is known, else to a copy in the site."""
+    for link in [*doctree.findall(addnodes.download_reference)] if REPOSITORY else []:
+        file, _ = app.env.relfn2path(link["reftarget"], app.env.docname)
+        if not file.startswith("figures/"):
+            link.replace_self(nodes.reference("", "", *link.children, refuri=f"{REPOSITORY}/blob/HEAD/{file}"))
+
+
 def name_closed_cells(app, page, template, context, doctree):
     """A closed cell is called what it says, also by a screen reader."""
     for old, new in {
@@ -115,5 +127,6 @@ def name_closed_cells(app, page, template, context, doctree):
 
 def setup(app):
     app.connect("source-read", prepare_source)
+    app.connect("doctree-read", link_files, priority=400)  # before Sphinx collects what is to be copied
     app.connect("html-page-context", name_closed_cells)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
