@@ -65,7 +65,7 @@ site-check: $(SITE_INSTALLED)
 	$(SITE_PY) tools/check_site.py $(ONLY)
 
 $(SITE_INSTALLED): docs/requirements.txt
-	'$(PYTHON)' -m venv .venv-site
+	'$(PYTHON)' -m venv .venv-site || { echo 'No virtual environment was made. On Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }
 	$(SITE_PY) -m pip install --quiet --requirement docs/requirements.txt || { echo 'The site needs what docs/requirements.txt names, and pip could not get it: see above.' >&2; exit 1; }
 	@$(SITE_PY) -c "open('$(SITE_INSTALLED)', 'w').close()"
 

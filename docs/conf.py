@@ -48,6 +48,7 @@ html_show_sourcelink = False
 html_use_index = False
 html_theme_options = {
     "navigation_with_keys": False,
+    "navbar_persistent": [],  # a second search
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "use_download_button": False,
@@ -79,8 +80,11 @@ def prepare_source(app, page, source):
     """Give README the sidebar's contents, and mend two links that lead to no page."""
     source[0] = source[0].replace("](notebooks/solutions)", "](notebooks/solutions/01_sample_a_mixture.md)")
     source[0] = source[0].replace("](tools/template.ipynb)", "](path:tools/template.ipynb)")  # a file, no page
-    if app.env.doc2path(page).endswith(".ipynb"):
-        source[0] = prepare_notebook(source[0])
+    if app.env.doc2path(page).suffix == ".ipynb":
+        try:
+            source[0] = prepare_notebook(source[0])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExtensionError(f"{page}.ipynb holds no notebook that can be read: {error}") from None
     if page == root_doc:
         try:
             contents = table_of_contents(source[0])

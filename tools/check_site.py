@@ -214,8 +214,8 @@ def main():
     if not (SITE / "index.html").is_file():
         return "there is no site to check: make site"
     port = os.environ.get("PORT", "0")
-    if not re.fullmatch(r"\d{1,5}", port):
-        return f"PORT has to be a number, got {port}"
+    if not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        return f"PORT has to be a number up to 65535, got {port}"
     try:
         server = serve(SITE, int(port))
     except OSError as error:
