@@ -4,7 +4,6 @@ The folder of the sources is the repository itself, so every link between notebo
 notebooks are not run: the site shows what is stored in them.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from sphinx import addnodes
 from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from contents import NOTEBOOKS, PAGES, TEXTS, table_of_contents
+from contents import NOTEBOOKS, PAGES, TEXTS, prepare_notebook, table_of_contents
 
 project = "PyTorch autograd on one toy problem"
 html_title = project
@@ -93,20 +92,6 @@ def prepare_source(app, page, source):
         for caption, entries in contents:
             listed = "\n".join(entries)
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
-
-
-def prepare_notebook(source):
-    """A notebook's text, with what MyST-NB asks for: each figure's description, and what a closed drawing cell says."""
-    notebook = json.loads(source)
-    for cell in notebook["cells"]:
-        metadata = (output.get("metadata", {}) for output in cell.get("outputs", []))
-        alt = next((of["image/png"]["alt"] for of in metadata if "alt" in of.get("image/png", {})), None)
-        if alt:
-            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
-            if "predict" not in cell["metadata"].get("tags", []):
-                drawing = {"code_prompt_show": "Show the code that draws this", "code_prompt_hide": "Hide the code"}
-                cell["metadata"]["mystnb"] |= drawing
-    return json.dumps(notebook)
 
 
 def link_files(app, doctree):
