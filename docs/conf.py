@@ -41,6 +41,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # cells that begin with % or 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_favicon = "static/favicon.svg"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's machine is
 html_copy_source = False
 html_show_sourcelink = False

@@ -198,6 +198,8 @@ def check(browser, address, only):
     walk = Walk(browser, address)
     names = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
     names = [name for name in names if not name.startswith("_") and only in name]
+    if not names:
+        walk.problems.append(f"no page of the site is called {only}")
     for name in names:
         walk.visit(name)
         print(".", end="", flush=True)
