@@ -67,7 +67,7 @@ def free_log_density(x_N, μ_K, s_K, a_K):
     """The log-density log_p_N of a mixture at x_N, with σ = exp(s) and π = softmax(a): any real numbers will do.
 
     The component axis comes last. Leading axes may differ if they broadcast: μ, s, a of shape (B, K) give each of B
-    points a mixture of its own. s: not much below -700, where exp(-s) overflows. Built in notebook 07.
+    points a mixture of its own. s: not below -350, where the square of exp(-s) overflows. Built in notebook 07.
     """
     z_NK = (x_N[..., None] - μ_K) * torch.exp(-s_K)
     log_joint_NK = torch.log_softmax(a_K, dim=-1) - s_K - 0.5 * math.log(2 * math.pi) - 0.5 * z_NK**2
@@ -87,7 +87,7 @@ def tally(x_N, width=0.25):
 def log_joint(x_M, μ_SK, s_SK, log_π_SK):
     """log π + log N(x | μ, exp(s)) of each point under each component of S mixtures, (S, K, M).
 
-    s_SK: not much below -700, where exp(-s) overflows. Built in notebook 11.
+    s_SK: not below -350, where the square of exp(-s) overflows. Built in notebook 11.
     """
     z_SKM = (x_M - μ_SK[..., None]) * torch.exp(-s_SK)[..., None]
     return (log_π_SK - s_SK - 0.5 * math.log(2 * math.pi))[..., None] - 0.5 * z_SKM**2
