@@ -94,7 +94,10 @@ class Walk:
         self.name = ""
 
     def complain(self, text):
-        self.problems.append(f"{self.name}: {text}")
+        problem = f"{self.name}: {text}"
+        if problem not in self.problems:
+            self.problems.append(problem)
+            print(f"\n{problem}", end="", flush=True)
 
     def only_from_here(self, route):
         if urlsplit(route.request.url).netloc == urlsplit(self.address).netloc or route.request.url.startswith("data:"):
@@ -198,12 +201,12 @@ def check(browser, address, only):
     walk = Walk(browser, address)
     names = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
     names = [name for name in names if not name.startswith("_") and only in name]
+    walk.name = only
     if not names:
-        walk.problems.append(f"no page of the site is called {only}")
+        walk.complain("no page of this name")
     for name in names:
         walk.visit(name)
         print(".", end="", flush=True)
-    print()
     walk.links()
     walk.search("logsumexp")
     for what, look in (("films", walk.film), ("closed", walk.closed_cell)):
@@ -238,10 +241,8 @@ def main():
         finally:
             browser.close()
             server.shutdown()
-    for problem in dict.fromkeys(walk.problems):
-        print(problem)
     formulas, closed = (sum(seen[what] for seen in walk.pages.values()) for what in ("formulas", "closed"))
-    print(f"{len(walk.pages)} pages, {formulas} formulas, {closed} closed cells: {len(set(walk.problems))} problems")
+    print(f"\n{len(walk.pages)} pages, {formulas} formulas, {closed} closed cells: {len(walk.problems)} problems")
     return 1 if walk.problems else 0
 
 
