@@ -184,16 +184,17 @@ class Walk:
             if is_open() == before:
                 self.complain(f"{how} does not open or close a closed cell")
 
-    def film(self, name):
+    def films(self, name):
+        """Every film of the page moves."""
         self.open(name)
-        film = self.page.locator("img[src$='.gif']").first
-        film.scroll_into_view_if_needed()
-        pictures = set()
-        for _ in range(4):
-            pictures.add(film.screenshot())
-            self.page.wait_for_timeout(400)
-        if len(pictures) == 1:
-            self.complain("a film that stands still")
+        for film in self.page.locator("img[src$='.gif']").all():
+            film.scroll_into_view_if_needed()
+            pictures = set()
+            for _ in range(4):
+                pictures.add(film.screenshot())
+                self.page.wait_for_timeout(400)
+            if len(pictures) == 1:
+                self.complain(f"a film that stands still: {film.get_attribute('src')}")
 
 
 def check(browser, address, only):
@@ -209,9 +210,10 @@ def check(browser, address, only):
         print(".", end="", flush=True)
     walk.links()
     walk.search("logsumexp")
-    for what, look in (("films", walk.film), ("closed", walk.closed_cell)):
-        for name in [name for name in names if walk.pages[name][what]][:1]:
-            look(name)
+    for name in filter(lambda name: walk.pages[name]["films"], names):
+        walk.films(name)
+    for name in [name for name in names if walk.pages[name]["closed"]][:1]:
+        walk.closed_cell(name)
     return walk
 
 
@@ -247,4 +249,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped.")
