@@ -29,7 +29,7 @@ help:
 	@echo "make site        build the site to read, _site/index.html, from the stored notebooks (PyTorch is not needed)"
 	@echo "make site-check  walk through every page of it with a browser"
 	@echo "make constraints write constraints.txt, the indirect packages, from what is installed"
-	@echo "make clean       remove .venv and what the tools cache"
+	@echo "make clean       remove .venv, .venv-site, _site and what the tools cache"
 	@echo "With CPU=1, on Linux: PyTorch's CPU build, some gigabytes less.   make lab CPU=1"
 	@echo "Another Python (3.11 to 3.14):   make lab PYTHON=python3.12"
 
@@ -65,7 +65,7 @@ site-check: $(SITE_INSTALLED)
 	$(SITE_PY) tools/check_site.py $(ONLY)
 
 $(SITE_INSTALLED): docs/requirements.txt
-	'$(PYTHON)' -m venv .venv-site
+	'$(PYTHON)' -m venv .venv-site || { echo 'No virtual environment was made, see above. On Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }
 	$(SITE_PY) -m pip install --quiet --requirement docs/requirements.txt || { echo 'The site needs what docs/requirements.txt names, and pip could not get it: see above.' >&2; exit 1; }
 	@$(SITE_PY) -c "open('$(SITE_INSTALLED)', 'w').close()"
 

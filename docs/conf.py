@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from contents import NOTEBOOKS, PAGES, TEXTS, table_of_contents
+from contents import NOTEBOOKS, PAGES, TEXTS, prepare_notebook, table_of_contents
 
 project = "PyTorch autograd on one toy problem"
 html_title = project
@@ -38,14 +39,16 @@ suppress_warnings = ["misc.highlighting_failure"]  # cells that begin with % or 
 
 # --- Looks
 html_theme = "sphinx_book_theme"
-html_context = {"default_mode": "auto"}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_favicon = "static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's machine is
 html_copy_source = False
 html_show_sourcelink = False
 html_use_index = False
 html_theme_options = {
     "navigation_with_keys": False,
+    "navbar_persistent": [],  # a second search
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "use_download_button": False,
@@ -54,9 +57,11 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # The repository's address is known where the site is published, and nowhere else.
-if os.environ.get("GITHUB_REPOSITORY"):
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
+if REPOSITORY:
+    REPOSITORY = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{REPOSITORY}"
     html_theme_options |= {
-        "repository_url": f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{os.environ['GITHUB_REPOSITORY']}",
+        "repository_url": REPOSITORY,
         "repository_branch": "HEAD",
         "path_to_docs": "",
         "use_repository_button": True,
@@ -75,6 +80,11 @@ def prepare_source(app, page, source):
     """Give README the sidebar's contents, and mend two links that lead to no page."""
     source[0] = source[0].replace("](notebooks/solutions)", "](notebooks/solutions/01_sample_a_mixture.md)")
     source[0] = source[0].replace("](tools/template.ipynb)", "](path:tools/template.ipynb)")  # a file, no page
+    if app.env.doc2path(page).suffix == ".ipynb":
+        try:
+            source[0] = prepare_notebook(source[0])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExtensionError(f"{page}.ipynb holds no notebook that can be read: {error}") from None
     if page == root_doc:
         try:
             contents = table_of_contents(source[0])
@@ -85,18 +95,28 @@ def prepare_source(app, page, source):
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
 
 
-def describe_figures(app, doctree):
-    """The caption below a figure is its alt text, too."""
-    for cell in doctree.findall(nodes.container):
-        if "cell_output" in cell["classes"]:
-            parts = [*cell.findall()]
-            for place, part in enumerate(parts):
-                if isinstance(part, nodes.image) and not part.get("alt"):
-                    captions = (after for after in parts[place:] if isinstance(after, nodes.emphasis))
-                    part["alt"] = next(captions, nodes.Text("")).astext()
+def link_files(app, doctree):
+    """Links to files that are no pages lead to the repository if its address is known, else to a copy in the site."""
+    for link in [*doctree.findall(addnodes.download_reference)] if REPOSITORY else []:
+        file, _ = app.env.relfn2path(link["reftarget"], app.env.docname)
+        if not file.startswith("figures/"):
+            link.replace_self(nodes.reference("", "", *link.children, refuri=f"{REPOSITORY}/blob/HEAD/{file}"))
+
+
+def name_closed_cells(app, page, template, context, doctree):
+    """A closed cell is called what it says, also by a screen reader."""
+    for old, new in {
+        '<summary aria-label="Toggle hidden content">': "<summary>",
+        "Show the output<": "Show the answer<",
+        "Hide the output<": "Hide the answer<",
+        "Show the source<": "Show the code<",
+        "Hide the source<": "Hide the code<",
+    }.items():
+        context["body"] = context.get("body", "").replace(old, new)
 
 
 def setup(app):
     app.connect("source-read", prepare_source)
-    app.connect("doctree-read", describe_figures)
+    app.connect("doctree-read", link_files, priority=400)  # before Sphinx collects what is to be copied
+    app.connect("html-page-context", name_closed_cells)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -1,5 +1,6 @@
 """What the site shows, and in which order: README's map is the one source."""
 
+import json
 import re
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def table_of_contents(readme, root=ROOT):
     if sorted(mapped) != there:
         raise ValueError(f"README's map and notebooks/ differ in {sorted(set(mapped) ^ set(there))}")
     return [*parts, ("For experts", experts), ("Beside the way", PAGES[1:] + data), ("Solutions", solutions)]
+
+
+def prepare_notebook(source):
+    """A notebook's text, with what MyST-NB asks for: each figure's description, and what a closed drawing cell says."""
+    notebook = json.loads(source)
+    for cell in notebook["cells"]:
+        metadata = (output.get("metadata", {}) for output in cell.get("outputs", []))
+        alt = next((of["image/png"]["alt"] for of in metadata if "alt" in of.get("image/png", {})), None)
+        if alt:
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+            if "predict" not in cell["metadata"].get("tags", []):
+                drawing = {"code_prompt_show": "Show the code that draws this", "code_prompt_hide": "Hide the code"}
+                cell["metadata"]["mystnb"] |= drawing
+    return json.dumps(notebook)

@@ -4,6 +4,7 @@ It is built beside the old one, which it replaces when it is whole. A warning of
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,10 @@ def build(folder):
         raise RuntimeError(str(error)) from None
     html = folder / "html"
     command = ["-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(folder / "trees"), ".", str(html)]
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8")
+    environment = os.environ | {"TMPDIR": str(folder)}  # where Sphinx leaves its tracebacks
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, encoding="utf-8"
+    )
     try:
         _, said = process.communicate()
     except BaseException:
@@ -34,24 +38,26 @@ def build(folder):
         process.wait()
         raise
     if process.returncode:
-        raise RuntimeError(said.strip() or f"Sphinx ended with {process.returncode}")
+        ours = re.search(r"sphinx\.errors\.ExtensionError: (.*)", said)  # without the traceback around it
+        raise RuntimeError(ours.group(1) if ours else said.strip() or f"Sphinx ended with {process.returncode}")
     shutil.copyfile(html / "README.html", html / "index.html")  # the front page
     (html / ".nojekyll").touch()  # GitHub Pages leaves out folders with an underscore otherwise
-    for left_over in ("_sources", ".buildinfo"):
-        path = html / left_over
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    (html / ".buildinfo").unlink(missing_ok=True)
+    for unread in [*html.rglob("*.map"), *html.glob("_static/mathjax/*.js")]:  # half of the size
+        if unread.name != "tex-chtml.js":
+            unread.unlink()
     return html
 
 
 def replace(old, new, folder):
     """Put new in the place of old; should that fail, old is put back."""
     aside = folder / "old"
-    if old.exists():
-        old.rename(aside)
     try:
+        if old.exists():
+            old.rename(aside)
         new.rename(old)
-    except OSError:
-        if aside.exists():
+    except BaseException:  # SIGTERM, too
+        if aside.exists() and not old.exists():
             aside.rename(old)
         raise
 

@@ -64,7 +64,11 @@ def serve(folder, port=0):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_):  # the browser has left a page before it was whole
+            pass
+
+    server = Server(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -90,7 +94,10 @@ class Walk:
         self.name = ""
 
     def complain(self, text):
-        self.problems.append(f"{self.name}: {text}")
+        problem = f"{self.name}: {text}"
+        if problem not in self.problems:
+            self.problems.append(problem)
+            print(f"\n{problem}", end="", flush=True)
 
     def only_from_here(self, route):
         if urlsplit(route.request.url).netloc == urlsplit(self.address).netloc or route.request.url.startswith("data:"):
@@ -177,16 +184,17 @@ class Walk:
             if is_open() == before:
                 self.complain(f"{how} does not open or close a closed cell")
 
-    def film(self, name):
+    def films(self, name):
+        """Every film of the page moves."""
         self.open(name)
-        film = self.page.locator("img[src$='.gif']").first
-        film.scroll_into_view_if_needed()
-        pictures = set()
-        for _ in range(4):
-            pictures.add(film.screenshot())
-            self.page.wait_for_timeout(400)
-        if len(pictures) == 1:
-            self.complain("a film that stands still")
+        for film in self.page.locator("img[src$='.gif']").all():
+            film.scroll_into_view_if_needed()
+            pictures = set()
+            for _ in range(4):
+                pictures.add(film.screenshot())
+                self.page.wait_for_timeout(400)
+            if len(pictures) == 1:
+                self.complain(f"a film that stands still: {film.get_attribute('src')}")
 
 
 def check(browser, address, only):
@@ -194,15 +202,18 @@ def check(browser, address, only):
     walk = Walk(browser, address)
     names = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
     names = [name for name in names if not name.startswith("_") and only in name]
+    walk.name = only
+    if not names:
+        walk.complain("no page of this name")
     for name in names:
         walk.visit(name)
         print(".", end="", flush=True)
-    print()
     walk.links()
     walk.search("logsumexp")
-    for what, look in (("films", walk.film), ("closed", walk.closed_cell)):
-        for name in [name for name in names if walk.pages[name][what]][:1]:
-            look(name)
+    for name in filter(lambda name: walk.pages[name]["films"], names):
+        walk.films(name)
+    for name in [name for name in names if walk.pages[name]["closed"]][:1]:
+        walk.closed_cell(name)
     return walk
 
 
@@ -210,8 +221,8 @@ def main():
     if not (SITE / "index.html").is_file():
         return "there is no site to check: make site"
     port = os.environ.get("PORT", "0")
-    if not re.fullmatch(r"\d{1,5}", port):
-        return f"PORT has to be a number, got {port}"
+    if not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        return f"PORT has to be a number up to 65535, got {port}"
     try:
         server = serve(SITE, int(port))
     except OSError as error:
@@ -232,12 +243,13 @@ def main():
         finally:
             browser.close()
             server.shutdown()
-    for problem in dict.fromkeys(walk.problems):
-        print(problem)
     formulas, closed = (sum(seen[what] for seen in walk.pages.values()) for what in ("formulas", "closed"))
-    print(f"{len(walk.pages)} pages, {formulas} formulas, {closed} closed cells: {len(set(walk.problems))} problems")
+    print(f"\n{len(walk.pages)} pages, {formulas} formulas, {closed} closed cells: {len(walk.problems)} problems")
     return 1 if walk.problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped.")
