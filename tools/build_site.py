@@ -12,19 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
-from contents import table_of_contents
-
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_site"
 
 
 def build(folder):
     """Run Sphinx into folder/html, and return that path. Raises RuntimeError, with what is wrong, if it fails."""
-    try:
-        table_of_contents((ROOT / "README.md").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RuntimeError(str(error)) from None
     html = folder / "html"
     command = ["-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(folder / "trees"), ".", str(html)]
     environment = os.environ | {"TMPDIR": str(folder)}  # where Sphinx leaves its tracebacks
