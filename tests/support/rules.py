@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from tests.support import notebooks as nb
 
-TAGS = {"exercise", "exercise-check", "predict", "hide-output", "hide-input", "nbval-ignore-output"}
+TAGS = {"rung", "exercise", "exercise-check", "predict", "hide-output", "hide-input", "nbval-ignore-output"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|var|work|opt|mnt|usr|private)/\S*|\b[A-Z]:\\\w+")
 SHOWN = {"text/plain", "text/markdown", "text/latex", "text/html", "image/png"}  # on a code host, too
 RULES = []
