@@ -29,14 +29,6 @@ def measure(root, *options, **environment):
                           env={**os.environ, "PYTHONUTF8": "1", **environment})
 
 
-def test_without_writing_it_prints_every_rung(copy):
-    run = measure(copy, "--no-compile", "--no-write")
-    assert run.returncode == 0, run.stderr
-    for rung in ("library", "our own density", "turn it", "a parabola", "no graph", "chunks", "float32", "limit"):
-        assert any(line.startswith(rung) and "times the library" in line for line in run.stdout.splitlines()), rung
-    assert not (copy / "notebooks/stored_results/speed_26.json").exists()
-
-
 def test_everything_that_the_notebook_reads_is_measured_and_written(copy):
     run = measure(copy, "--no-compile")
     assert run.returncode == 0, run.stderr
@@ -62,11 +54,13 @@ def test_a_wrong_rung_stops_it_before_anything_is_written(copy, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="PyTorch finds Microsoft's compiler without the PATH")
-def test_without_a_compiler_it_says_so_in_one_line_and_goes_on(copy):
+def test_without_a_compiler_it_says_so_in_one_line_and_prints_every_other_rung(copy):
     run = measure(copy, "--no-write", PATH=str(copy), CXX="")
     assert run.returncode == 0, run.stderr
-    said = [line for line in run.stderr.splitlines() if "torch.compile does not work here" in line]
-    assert len(said) == 1 and "chunks" in run.stdout
+    assert len([line for line in run.stderr.splitlines() if "torch.compile does not work here" in line]) == 1
+    for rung in ("library", "our own density", "turn it", "a parabola", "no graph", "chunks", "float32", "limit"):
+        assert any(line.startswith(rung) and "times the library" in line for line in run.stdout.splitlines()), rung
+    assert not (copy / "notebooks/stored_results/speed_26.json").exists()
 
 
 def test_the_stored_ladder_is_whole():
