@@ -71,7 +71,7 @@ def posterior_of(x_CN, width=1.0, jacobian=True):
     return log_p
 
 
-def p_values(hmc, seed=0, C=5000, places=16, thin=3, **wrong):
+def p_values(hmc, seed=0, C=5000, places=16, thin=2, **wrong):
     """p-values of the ranks' uniformity: the five parameters, the log-posterior, and two sums; and the acceptance."""
     generator = torch.Generator().manual_seed(seed)
     θ_CD = draw_prior(C, generator)
@@ -103,7 +103,7 @@ def test_the_tests_posterior_is_that_of_the_helpers():
     torch.testing.assert_close(difference_C, difference_C[:1].expand(50))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_ranks_are_uniform(seed):
     assert min(p_values(sampler()["hmc"], seed)) > 0.001  # eight p-values for each seed
 
@@ -200,7 +200,7 @@ def test_the_stored_run_is_that_of_its_script():
     θ_CD = draw_prior(40, torch.Generator().manual_seed(0))
     theirs_C = module["log_posterior"](x_N, θ_CD.numpy())
     np.testing.assert_allclose(theirs_C, log_posterior(torch.from_numpy(x_N), θ_CD), rtol=1e-10)
-    θ_TCD, acceptance = module["sample"](x_N, 4000, seed=5, chains=200)
+    θ_TCD, acceptance = module["sample"](x_N, 2000, seed=5, chains=200)
     assert abs(acceptance - 0.234) < 0.03
     for name, ours in module["summarise"](θ_TCD[len(θ_TCD) // 4 :]).items():
         long = stored["statistics"][name]
