@@ -49,10 +49,12 @@ def files(root):
 def test_run_stores_outputs_and_nothing_of_the_machine_and_a_second_run_nothing(series, capsys):
     path = series("01_a", PRINT, WRITE, tags=["exercise-check", "hide-input", "hide-output"])
     series("experts/topic", "from pathlib import Path\nprint(Path('../../figures').is_dir())")
+    series("02_b", "from pathlib import Path\n_ = Path('tool.py').write_text('x = 1')")
     assert run_notebooks.main([], series.root) == 0
+    assert (series.root / "notebooks/tool.py").read_text() == "x = 1"
     said = capsys.readouterr().out
-    assert re.search(r"\[\d/2\] 01_a: [\d.]+ s, slowest cell \d .*\n +changed: words.txt, 01_a.ipynb\n", said)
-    assert "2 notebooks in" in said
+    assert re.search(r"\[\d/3\] 01_a: [\d.]+ s, slowest cell \d .*\n +changed: words.txt, 01_a.ipynb\n", said)
+    assert "3 notebooks in" in said
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata == run_notebooks.METADATA
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]

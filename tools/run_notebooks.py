@@ -1,8 +1,8 @@
 """Run the notebooks and store their outputs: `make notebooks`, or `python tools/run_notebooks.py [WHICH ...]`.
 
 WHICH is a number (04), a path or a glob; without it the whole series runs, as many notebooks at a time as there are
-cores. Each runs in a copy of the layout. It and the figures that it wrote replace the stored ones together, once its
-last cell has ended without an error. A second run finds the same bytes and writes nothing.
+cores. Each runs in a copy of the layout. It, the figures and the scripts that it wrote replace the stored ones
+together, once its last cell has ended without an error. A second run finds the same bytes and writes nothing.
 """
 
 import asyncio
@@ -243,6 +243,7 @@ async def run(path, root, writers, timeout=300):
         environment = kernel_environment(root, folder)
         slowest = await execute(notebook, folder / path.parent.relative_to(root), environment, timeout)
         figures = {name: (folder / "figures" / name).read_bytes() for name in written(folder / "figures")}
+        scripts = {root / "notebooks" / file.name: file.read_bytes() for file in (folder / "notebooks").glob("*.py")}
     for name in figures:
         if writers.setdefault(name, path.name) != path.name:
             raise NotebookError(f"it writes figures/{name}, which {writers[name]} writes, too")
@@ -250,7 +251,8 @@ async def run(path, root, writers, timeout=300):
         raise NotebookError("the file was changed while it ran")
     keep_timings(normalise(notebook), stored)
     text = nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
-    return slowest, store({root / "figures" / name: data for name, data in figures.items()} | {path: text.encode()})
+    figures = {root / "figures" / name: data for name, data in figures.items()}
+    return slowest, store(figures | scripts | {path: text.encode()})
 
 
 def find(which, root):
