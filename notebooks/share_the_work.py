@@ -68,7 +68,7 @@ def save(path, state):
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise Refused(f"cannot write {path}: {error.strerror}; the checkpoint before it is whole") from error
+        raise Refused(f"cannot write {path}: {error.strerror}; a checkpoint before it is whole") from error
 
 
 def load(path, points):
@@ -92,7 +92,10 @@ def load(path, points):
 
 
 def say(text):
-    print(text + "\n", end="", flush=True)  # in one piece, also when several processes print
+    try:
+        print(text + "\n", end="", flush=True)  # in one piece, also when several processes print
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # nobody listens any more: go on in silence
 
 
 def fit(x_N, path, steps, device="cpu", lr=0.5, momentum=0.5):
@@ -156,8 +159,10 @@ def launch(processes, restarts):
         settings += ["--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--rdzv-endpoint", f"{folder}/store"]
         try:
             torchrun([*settings, *sys.argv])
-        except (ChildFailedError, SignalException):
-            sys.exit(1)
+        except ChildFailedError:
+            sys.exit(f"share_the_work: gave up after {restarts} restarts; the same command goes on from the checkpoint")
+        except SignalException as stopped:
+            sys.exit(128 + stopped.sigval)
 
 
 def work(asked):
@@ -175,18 +180,26 @@ def work(asked):
     dist.destroy_process_group()
 
 
+def count(text):
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 1024")
+    return int(text)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("points", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--processes", type=int, default=2, choices=range(1, 1025), metavar="P")
+    parser.add_argument("--processes", type=count, default=2)
     parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--interface", default=LOOPBACK, help="of the network; by default this machine alone")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for another process")
     torch.set_num_threads(1)
     try:
         work(parser.parse_args())
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Refused as reason:
         print(f"share_the_work: {reason}\n", end="", file=sys.stderr, flush=True)
         if os.environ.get("TORCHRUN_PID") == str(os.getppid()):

@@ -85,8 +85,8 @@ def ladder(n, x_N, parameters):
     }
 
 
-def claims_not_in_place(x_3N, c_K3):
-    """The notebook's claims, with a new tensor for each operation."""
+def sums_not_in_place(x_3N, c_K3):
+    """The notebook's six_sums, with a new tensor for each operation."""
     joint_KN = c_K3 @ x_3N
     top_N = joint_KN.amax(dim=0)
     ratio_KN = (joint_KN - top_N).exp()
@@ -107,27 +107,42 @@ def beside(n, x_N, parameters):
             return n["by_hand"](large_parts, *parameters)
         finally:
             torch.set_num_threads(1)
-    return {"no graph, not in place": lambda: n["by_hand"]([x_3N], *parameters, claims=claims_not_in_place),
+    return {"no graph, not in place": lambda: n["by_hand"]([x_3N], *parameters, sums_of=sums_not_in_place),
             "two threads of Python": lambda: n["by_hand"](parts, *parameters, map_=pool.map),
             "two threads of PyTorch": inside_each_operation}
 
 
 def compiled(n, x_N, parameters):
-    """{name: call} of what torch.compile makes of the rungs; {} and one line where it cannot work."""
+    """{name: call} of what torch.compile makes of the rungs, and of nothing but the exponentials and logarithms.
+
+    Both empty, and one line printed, where it cannot work.
+    """
     turned_loss, one_loop, one_loop_loss = (torch.compile(n[name]) for name in ("turned_loss", "one_loop", "one_loop_loss"))
     x_32 = x_N.float()
+    grad_and_value = torch.compile(torch.func.grad_and_value(n["one_loop_loss"], argnums=(1, 2, 3)))
+
+    def by_func(*inputs):
+        gradient, loss = grad_and_value(*inputs)
+        return loss, torch.stack(gradient)
+
+    @torch.compile
+    def exp_and_log(x_N, μ_K):
+        return torch.log(sum(torch.exp(μ * x_N) for μ in μ_K)).sum()
+
     calls = {"turn it, compiled": lambda: n["by_autograd"](turned_loss, x_N, *parameters),
-             "one loop, by autograd": lambda: n["by_autograd"](one_loop_loss, x_N, *parameters),
-             "one loop": lambda: n["by_hand"]([x_N], *parameters, claims=one_loop),
-             "one loop, float32": lambda: n["by_hand"]([x_32], *parameters, claims=one_loop)}
+             "one loop, by backward": lambda: n["by_autograd"](one_loop_loss, x_N, *parameters),
+             "one loop, by torch.func": lambda: by_func(x_N, *parameters),
+             "one loop": lambda: n["by_hand"]([x_N], *parameters, sums_of=one_loop),
+             "one loop, float32": lambda: n["by_hand"]([x_32], *parameters, sums_of=one_loop)}
+    alone = {"exp and log alone, compiled": lambda: exp_and_log(x_N, parameters[0])}
     try:
-        for call in calls.values():
+        for call in (calls | alone).values():
             call()
     except Exception as error:  # no compiler, one that does not work, a system that PyTorch cannot compile for ...
         reason = str(error).strip().splitlines()
         print(f"torch.compile does not work here, the compiled rungs are left out: {reason[0] if reason else error!r}", file=sys.stderr)
-        return {}
-    return calls
+        return {}, {}
+    return calls, alone
 
 
 def limits(N, K):
@@ -143,7 +158,7 @@ def limits(N, K):
 
 
 def parts_of_a_chunk(x_3N, parameters, n, rounds):
-    """{operation: seconds for all chunks} of claims(), each alone on one chunk in the cache, times the chunks."""
+    """{operation: seconds for all chunks} of six_sums(), each alone on one chunk in the cache, times the chunks."""
     x_3B, c_K3 = x_3N[:, :32_768].contiguous(), n["coefficients"](*parameters)
     joint_KB = c_K3 @ x_3B
     top_B = joint_KB.amax(dim=0)
@@ -230,12 +245,13 @@ def main():
     warnings.filterwarnings("ignore", category=UserWarning)
     N, rounds, n = options.points, options.rounds, rungs_of_the_notebook()
     x_N, parameters = draw(N), parameters_for(2)
-    calls = ladder(n, x_N, parameters) | beside(n, x_N, parameters)
+    calls, alone = ladder(n, x_N, parameters) | beside(n, x_N, parameters), {}
     if not options.no_compile:
         print("compiling (half a minute, the first time) ...", flush=True)
-        calls |= compiled(n, x_N, parameters)
+        more, alone = compiled(n, x_N, parameters)
+        calls |= more
     check(calls)
-    times = fastest(calls | limits(N, 2), rounds)
+    times = fastest(calls | alone | limits(N, 2), rounds)
     rungs, before = [*ladder(n, x_N, parameters)], None
     for name, spent in times.items():
         step = f"{before / spent:6.2f} times the rung before" if before and name in rungs else ""
