@@ -95,7 +95,7 @@ def say(text):
     try:
         print(text + "\n", end="", flush=True)  # in one piece, also when several processes print
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # nobody listens any more: go on in silence
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens any more: go on in silence
 
 
 def fit(x_N, path, steps, device="cpu", lr=0.5, momentum=0.5):
@@ -162,7 +162,7 @@ def launch(processes, restarts):
         except ChildFailedError:
             sys.exit(f"share_the_work: gave up after {restarts} restarts; the same command goes on from the checkpoint")
         except SignalException as stopped:
-            sys.exit(128 + stopped.sigval)
+            sys.exit(130 if stopped.sigval == signal.SIGINT else 1)
 
 
 def work(asked):

@@ -117,7 +117,8 @@ def compiled(n, x_N, parameters):
 
     Both empty, and one line printed, where it cannot work.
     """
-    turned_loss, one_loop, one_loop_loss = (torch.compile(n[name]) for name in ("turned_loss", "one_loop", "one_loop_loss"))
+    names = "turned_loss", "one_loop", "one_loop_loss"
+    turned_loss, one_loop, one_loop_loss = (torch.compile(n[name]) for name in names)
     x_32 = x_N.float()
     grad_and_value = torch.compile(torch.func.grad_and_value(n["one_loop_loss"], argnums=(1, 2, 3)))
 
@@ -139,8 +140,8 @@ def compiled(n, x_N, parameters):
         for call in (calls | alone).values():
             call()
     except Exception as error:  # no compiler, one that does not work, a system that PyTorch cannot compile for ...
-        reason = str(error).strip().splitlines()
-        print(f"torch.compile does not work here, the compiled rungs are left out: {reason[0] if reason else error!r}", file=sys.stderr)
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        print(f"torch.compile does not work here, the compiled rungs are left out: {reason}", file=sys.stderr)
         return {}, {}
     return calls, alone
 
