@@ -9,6 +9,7 @@ import functools
 import io
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -244,6 +245,43 @@ def test_a_wrong_file_is_refused(tmp_path):
     with pytest.raises(script.Refused):
         script.open_points(tmp_path)
     np.testing.assert_array_equal(script.open_points(tmp_path / "right.npy"), draw(1000))
+
+
+MEMORY = """
+import re, sys, threading, torch, share_the_work as script
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1000
+torch.set_num_threads(1)
+θ_3K = torch.tensor([[-1.0, 1.0], [0, 0], [0, 0]], dtype=torch.float64)
+x_N = script.open_points(sys.argv[1])
+few = script.loss_and_gradient(x_N, 0, 200_000, θ_3K)  # what one chunk needs, and PyTorch itself
+held, ended = [anonymous()], threading.Event()
+def watch():
+    while not ended.wait(0.002):
+        held.append(anonymous())
+watcher = threading.Thread(target=watch)
+watcher.start()
+sums = script.loss_and_gradient(x_N, 0, len(x_N), θ_3K)
+ended.set()
+watcher.join()
+print(max(held) - held[0], (sums[0] / len(x_N)).item())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_ten_million_points_need_no_more_memory_than_few(tmp_path):
+    """A tenth of the notebook's 10^8 points, 80 MB; the loss is that of 100,000 other points, but for chance."""
+    make = runpy.run_path(str(SCRIPT.with_name("stored_results") / "share_27.py"))["write_points"]
+    make(tmp_path / "points.npy", 10_000_000)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "points.npy")]
+    run = subprocess.run(command, cwd=SCRIPT.parent, capture_output=True, text=True, timeout=300, check=True)
+    megabytes, loss = map(float, run.stdout.split())
+    assert megabytes < 20
+    rng = np.random.default_rng(0)
+    x_N = torch.from_numpy(rng.choice([-3.0, 3.0], 100_000) + rng.standard_normal(100_000))
+    z_KN = x_N - torch.tensor([[-1.0], [1.0]])
+    expected = -torch.logsumexp(-0.5 * z_KN**2, dim=0) + np.log(2 * np.sqrt(2 * np.pi))
+    assert abs(loss - expected.mean().item()) < 4 * expected.std().item() / np.sqrt(100_000)
 
 
 # --- Runs by torchrun
