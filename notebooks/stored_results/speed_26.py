@@ -188,6 +188,15 @@ def density_and_chunks(n, x_N, parameters, rounds):
                     "chunks": lambda: n["by_hand"](parts, *parameters)}, rounds)
 
 
+def many_starts(n, x_N, parameters, rounds):
+    """{S: seconds} of our own density for S starts at once, a row of the parameters for each."""
+    def loss_of(x_N, μ_SK, s_SK, a_SK):
+        return -n["free_log_density"](x_N, μ_SK[:, None], s_SK[:, None], a_SK[:, None]).mean(dim=1).sum()
+
+    rows = {S: [value_K.expand(S, -1) for value_K in parameters] for S in (1, 4, 16, 64, 256)}
+    return fastest({S: lambda S=S: n["by_autograd"](loss_of, x_N, *rows[S]) for S in rows}, rounds)
+
+
 def check(calls):
     """The first call is the reference. Raises AssertionError where a rung gives something else."""
     answers = {name: call() for name, call in calls.items()}
@@ -274,6 +283,7 @@ def main():
     by_chunk = fastest({B: lambda B=B: n["by_hand"](x_3N.split(B, dim=1), *parameters) for B in sizes}, rounds)
     by_points = {points: density_and_chunks(n, x_N[:points], parameters, rounds) for points in (10**3, 10**4, 10**5, N)}
     by_components = {K: density_and_chunks(n, x_N[:100_000], parameters_for(K), rounds) for K in (2, 4, 8, 16, 32)}
+    by_starts = many_starts(n, x_N[:1000], parameters, rounds)
     result = {
         "command": "python notebooks/stored_results/speed_26.py", "points": N, "rounds": rounds,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}; "
@@ -282,6 +292,7 @@ def main():
         "seconds": times, "gpu": gpu, "profile": profile(n, x_N, parameters),
         "seconds of the parts of chunks": parts_of_a_chunk(x_3N, parameters, n, rounds),
         "seconds by chunk": by_chunk, "seconds by points": by_points, "seconds by components": by_components,
+        "seconds by starts": by_starts,
         "fit": whole_fit(n, N, rounds)}
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     with tempfile.TemporaryDirectory(dir=HERE, prefix=".writing-") as folder:
