@@ -67,6 +67,15 @@ def test_run_stores_outputs_and_nothing_of_the_machine_and_a_second_run_nothing(
     assert files(series.root) == before
 
 
+def test_only_the_notebook_that_builds_a_script_stores_it(series):
+    """Another one, whose copy of the script is older by the time it ends, does not put it back."""
+    script = series.root / "notebooks/tool.py"
+    script.write_text("x = 0")
+    series("01_a", f"from pathlib import Path\n_ = Path({str(script)!r}).write_text('x = 1')  # meanwhile")
+    assert run_notebooks.main([], series.root) == 0
+    assert script.read_text() == "x = 1"
+
+
 def test_a_timing_stays_as_long_as_its_words_do(series):
     path = series("01_a", "import time\nprint(f'it took {time.time_ns()} ticks')", tags=["nbval-ignore-output"])
     assert run_notebooks.main([], series.root) == 0

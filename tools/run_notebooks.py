@@ -241,9 +241,11 @@ async def run(path, root, writers, timeout=300):
     raw, stored, notebook = path.read_bytes(), read(path), read(path)
     with stage(root) as folder:
         environment = kernel_environment(root, folder)
+        before = {file: file.read_bytes() for file in (folder / "notebooks").glob("*.py")}
         slowest = await execute(notebook, folder / path.parent.relative_to(root), environment, timeout)
         figures = {name: (folder / "figures" / name).read_bytes() for name in written(folder / "figures")}
-        scripts = {root / "notebooks" / file.name: file.read_bytes() for file in (folder / "notebooks").glob("*.py")}
+        after = {file: file.read_bytes() for file in (folder / "notebooks").glob("*.py")}
+        scripts = {root / "notebooks" / file.name: after[file] for file in after if after[file] != before.get(file)}
     for name in figures:
         if writers.setdefault(name, path.name) != path.name:
             raise NotebookError(f"it writes figures/{name}, which {writers[name]} writes, too")
