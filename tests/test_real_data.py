@@ -16,6 +16,7 @@ from gmm_helpers import free_log_density
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "notebooks/data"
 NOTEBOOK = ROOT / "notebooks/24_fit_real_data.ipynb"
+pytestmark = pytest.mark.usefixtures("as_in_the_notebooks")
 
 
 def built_in_the_notebook(*functions):
@@ -30,16 +31,6 @@ def built_in_the_notebook(*functions):
 
 read_column = built_in_the_notebook("read_column")
 best_fits = built_in_the_notebook("losses", "fit", "add_component", "best_fits")
-
-
-@pytest.fixture
-def double():  # as the notebook: float64 and one thread
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    yield
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
 
 
 def lines(name):
@@ -76,7 +67,7 @@ def test_the_penguins_are_whole_and_belong_to_their_species():
 
 
 @pytest.mark.parametrize("name", ["galaxies.csv", "galaxies_other_copy.csv", "penguin_flippers.csv"])
-def test_our_own_files_are_read(name, double):
+def test_our_own_files_are_read(name):
     expected = np.loadtxt(DATA / name, skiprows=1)
     assert np.array_equal(read_column(DATA / name, K=6).numpy(), expected)
 
@@ -92,7 +83,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
-def test_a_good_file(content, tmp_path, double):
+def test_a_good_file(content, tmp_path):
     (tmp_path / "good.csv").write_bytes(content)
     assert read_column(tmp_path / "good.csv", K=2).tolist() == [1.5, -2000.0]
 
@@ -129,7 +120,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("content, sentence", BAD.values(), ids=BAD)
-def test_a_bad_file_gets_one_sentence(content, sentence, tmp_path, double):
+def test_a_bad_file_gets_one_sentence(content, sentence, tmp_path):
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(ValueError, match=sentence) as caught:
         read_column(tmp_path / "bad.csv", K=3)
@@ -164,13 +155,13 @@ def one_galaxy_far_off():
 
 
 @pytest.mark.parametrize("make, σ_min", [(two_clumps, 0.1), (one_galaxy_far_off, 0.2)])
-def test_one_more_component_never_fits_worse(make, σ_min, capsys, double):
+def test_one_more_component_never_fits_worse(make, σ_min, capsys):
     likelihoods = [likelihood for _, likelihood in best_fits(make(), σ_min, 4).values()]
     assert likelihoods == sorted(likelihoods), likelihoods
     assert "failed" not in capsys.readouterr().out
 
 
-def test_a_search_that_fails_says_so(capsys, monkeypatch, double):
+def test_a_search_that_fails_says_so(capsys, monkeypatch):
     def bad_fit(x_M, w_M, start, σ_min, steps=300, lr=0.1):
         return start, torch.full((len(start[0]),), float(start[0].shape[1]))  # a loss of K
 
